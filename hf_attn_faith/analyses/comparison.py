@@ -1,0 +1,58 @@
+"""Two prediction sets side by side: TVD of the outputs and JSD of the attentions, per instance."""
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import torch
+
+from .. import divergences
+from ..errors import InputError
+
+
+def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
+    """TVD and JSD of every instance of two prediction sets over the same texts.
+
+    Returns:
+        One row an instance: `row`, `tvd` of the output probabilities, `jsd` (nats) of the token attention. Both are
+        symmetric. A text without tokens has the JSD 0.
+
+    Raises:
+        InputError: the sets differ in their rows, or in the number of tokens of a row (named).
+    """
+    if len(set_a) != len(set_b) or set_a["row"][:] != set_b["row"][:]:
+        raise InputError(
+            f"The prediction sets have {len(set_a)} and {len(set_b)} rows and not the same ones in the same order: "
+            "compare sets of the same split."
+        )
+    attention_a, lengths_a = padded_attention(set_a)
+    attention_b, lengths_b = padded_attention(set_b)
+    if (lengths_a != lengths_b).any():
+        row = int(np.flatnonzero(lengths_a != lengths_b)[0])
+        raise InputError(
+            f"Row {row} has {lengths_a[row]} tokens in one prediction set and {lengths_b[row]} in the other: "
+            "compare models with the same tokenizer."
+        )
+    return pd.DataFrame(
+        {
+            "row": set_a["row"][:],
+            "tvd": divergences.tvd(probabilities(set_a), probabilities(set_b)).numpy(),
+            "jsd": divergences.jsd(attention_a, attention_b).numpy(),
+        }
+    )
+
+
+def probabilities(prediction_set: datasets.Dataset) -> torch.Tensor:
+    """The output probabilities, (N, C), float64."""
+    return torch.from_numpy(np.array(prediction_set["probabilities"][:], dtype=np.float64))
+
+
+def padded_attention(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, np.ndarray]:
+    """The token attention as one tensor (N, T), float64, zero on padding, and the number of tokens (N,)."""
+    column = prediction_set.with_format("arrow")["token_attention"][:]
+    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
+    attention = np.zeros((len(lengths), lengths.max(initial=0)))
+    attention[np.arange(attention.shape[1]) < lengths[:, None]] = pc.list_flatten(column).to_numpy()
+    # float32 rows sum to one within 1e-7 only.
+    sums = attention.sum(1, keepdims=True)
+    return torch.from_numpy(attention / np.where(sums > 0, sums, 1)), lengths

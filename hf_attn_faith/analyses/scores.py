@@ -1,0 +1,36 @@
+"""Accuracy, F1 and AUC of a prediction set."""
+
+import datasets
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from ..errors import InputError
+
+
+def scores(prediction_set: datasets.Dataset, positive_label: str | None) -> dict[str, float]:
+    """accuracy, f1 and roc_auc (of the positive label where there are two, macro else) and n of a prediction set."""
+    labels = np.array(prediction_set["label"])
+    probability = np.array(prediction_set["probabilities"][:])
+    predicted = probability.argmax(1)
+    positive = positive_index(prediction_set, positive_label)
+    if positive is None:
+        f1 = f1_score(labels, predicted, average="macro", zero_division=0)
+        auc = roc_auc_score(labels, probability / probability.sum(1, keepdims=True), average="macro", multi_class="ovr")
+    else:
+        f1 = f1_score(labels, predicted, pos_label=positive, zero_division=0)
+        auc = roc_auc_score(labels == positive, probability[:, positive])
+    return {"accuracy": accuracy_score(labels, predicted), "f1": f1, "roc_auc": auc, "n": len(labels)}
+
+
+def positive_index(dataset: datasets.Dataset, positive_label: str | None) -> int | None:
+    """The label F1 is about: `positive_label`, or label 1 of two; None means macro F1."""
+    names = dataset.features["label"].names
+    if positive_label is None:
+        return 1 if len(names) == 2 else None
+    if len(names) != 2:
+        raise InputError(f"--positive_label is for two labels; this dataset has {len(names)} and gets macro F1.")
+    if positive_label not in names:
+        raise InputError(
+            f"--positive_label {positive_label} is no label of this dataset: take one of {', '.join(names)}."
+        )
+    return names.index(positive_label)

@@ -1,0 +1,76 @@
+"""The options that several commands share, with their help texts. `None` means: not given."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .errors import InputError
+
+
+def option(default, help: str, **metadata):
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help, **metadata})
+    return field(default=default, metadata={"help": help, **metadata})
+
+
+@dataclass
+class DataArguments:
+    """Where the texts come from and how they become tokens."""
+
+    dataset_name: str = option(
+        None, "`planted` (built in), a folder or file of parquet, csv, tsv or json lines, or a dataset on the Hub."
+    )
+    dataset_config: str | None = option(None, "Configuration of the Hub dataset.")
+    dataset_revision: str | None = option(None, "Branch, tag or commit of the Hub dataset.")
+    text_column: str | None = option(None, "Column of the texts; guessed where obvious.")
+    label_column: str | None = option(None, "Column of the labels; guessed where obvious.")
+    positive_label: str | None = option(None, "Name of the label F1 is about, where there are two (default: label 1).")
+    validation_fraction: float = option(0.1, "Share of train that becomes the validation split where there is none.")
+    test_fraction: float | None = option(None, "Share of train that becomes the test split where there is none.")
+    max_train_samples: int | None = option(None, "Train on so many texts, drawn by the seed.")
+    clean_markup: bool = option(False, "Take HTML tags and entities out of the texts.")
+    tokenizer: str | None = option(
+        None, "An existing fast tokenizer by name or path (default: a word-level one, trained on the train split)."
+    )
+    lowercase: bool = option(True, "Word-level tokenizer: lower-case the texts.")
+    digits: Literal["keep", "mask"] = option("keep", "Word-level tokenizer: keep numbers or mask them all as 0.")
+    min_frequency: int = option(1, "Word-level tokenizer: rarer words become <unk>.")
+    max_vocab_size: int | None = option(50_000, "Word-level tokenizer: at most so many words.")
+    max_length: int = option(512, "Longer texts are cut to so many tokens (reported).")
+    seed: int = option(42, "Everything random derives from it.")
+
+    def __post_init__(self):
+        if not self.dataset_name:
+            raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
+        require_at_least(self, 1, "max_length", "min_frequency", "max_vocab_size", "max_train_samples")
+
+
+@dataclass
+class ClassifierArguments:
+    """What is trained, and how: the reference settings of Wiegreffe & Pinter (2019)."""
+
+    word_vectors: str | None = option(None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).")
+    embedding_size: int = option(300, "Width of a token's embedding.")
+    hidden_size: int = option(128, "Units of the encoder; of each direction of the LSTM.")
+    attention_type: Literal["additive", "dot"] = option("additive", "Attention of the classifiers under audit.")
+    dropout: float = option(0.0, "Dropout on embeddings and on the pooled vector.")
+    num_train_epochs: int = option(8, "Epochs of a classifier; the one of the lowest validation loss is kept.")
+    batch_size: int = option(32, "Texts a step.")
+    learning_rate: float = option(1e-3, "Constant rate of AdamW.")
+    class_weights: Literal["balanced", "none"] = option("balanced", "Whether rare labels weigh more in the loss.")
+    bf16: bool = option(False, "Train in bfloat16 mixed precision (for GPUs and CPUs that have it).")
+    num_threads: int | None = option(None, "Threads of PyTorch (default: its own choice).")
+
+    def __post_init__(self):
+        require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs", "batch_size", "num_threads")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout {self.dropout} is not in [0, 1).")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning_rate {self.learning_rate} is not a positive number.")
+
+
+def require_at_least(arguments, minimum: int, *names: str) -> None:
+    """Raises `InputError` for the first of the named options that is given and below the minimum."""
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None and value < minimum:
+            raise InputError(f"--{name} {value} is too small: give at least {minimum}.")

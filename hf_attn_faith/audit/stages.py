@@ -1,0 +1,240 @@
+"""What each stage of an audit does: one function a kind of stage. Each writes into `place.path` and nowhere else."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import accelerate
+import datasets
+import numpy as np
+import pandas as pd
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from ..analyses.bootstrap import f1_difference
+from ..analyses.comparison import compare
+from ..analyses.scores import positive_index, scores
+from ..arguments import ClassifierArguments, DataArguments
+from ..data.preparation import prepare
+from ..data.word_vectors import WordVectors, read_word_vectors
+from ..prediction import predict
+from ..training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
+from ..training.classification import classifier_trainer, train_and_save
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage works: its own name, the directory to write, the run to read, its seed, and whom to tell how far
+    it is (a share from 0 to 1)."""
+
+    name: str
+    path: Path
+    run_dir: Path
+    seed: int
+    progress: Callable[[float], None]
+
+    def dataset(self, split: str) -> datasets.Dataset:
+        return datasets.load_from_disk(self.run_dir / "data" / split)
+
+    def tokenizer(self):
+        return AutoTokenizer.from_pretrained(self.run_dir / "data" / "tokenizer")
+
+    def word_vectors(self) -> WordVectors | None:
+        path = self.run_dir / "data" / "word_vectors.safetensors"
+        return WordVectors.load(path) if path.exists() else None
+
+    def predictions(self, name: str, split: str = "test") -> datasets.Dataset:
+        return datasets.load_from_disk(self.run_dir / "predictions" / name / split)
+
+
+# Data
+
+
+def prepare_data(place: Place, data: dict, word_vectors: str | None) -> None:
+    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once."""
+    splits, tokenizer = prepare(DataArguments(**data))
+    if word_vectors is not None:
+        read_word_vectors(word_vectors, tokenizer.get_vocab()).save(place.path / "word_vectors.safetensors")
+    tokenizer.save_pretrained(place.path / "tokenizer")
+    for split, dataset in splits.items():
+        dataset.save_to_disk(place.path / split)
+
+
+# Models
+
+
+def train_model(
+    place: Place,
+    architecture: str,
+    attention_type: str,
+    classifier: dict,
+    guide: str | None = None,
+    guide_seed: int | None = None,
+) -> None:
+    """Trains one classifier: an LSTM, or an MLP under its own, uniform, or a guide's attention."""
+    trainer = classifier_trainer(
+        architecture,
+        attention_type,
+        guided(place, "train", guide, guide_seed),
+        guided(place, "validation", guide, guide_seed),
+        place.tokenizer(),
+        ClassifierArguments(**classifier),
+        output_dir=str(place.path / "checkpoints"),
+        seed=place.seed,
+        word_vectors=place.word_vectors(),
+        disable_tqdm=True,
+    )
+    train_quietly(place, trainer)
+
+
+def train_adversary(place: Place, kl_weight: float, start: str, epochs: int, patience: int, classifier: dict) -> None:
+    """Trains one model-consistent adversary of the run's base."""
+    base = AutoModelForSequenceClassification.from_pretrained(place.run_dir / "models" / "base")
+    arguments = AdversarialTrainingArguments(
+        output_dir=str(place.path / "checkpoints"),
+        seed=place.seed,
+        kl_weight=kl_weight,
+        num_train_epochs=epochs,
+        early_stopping_patience=patience,
+        per_device_train_batch_size=classifier["batch_size"],
+        learning_rate=classifier["learning_rate"],
+        bf16=classifier["bf16"],
+        disable_tqdm=True,
+    )
+    trainer = ModelConsistentAdversarialTrainer(
+        new_adversary(base, start, place.seed, place.word_vectors()),
+        base,
+        arguments,
+        place.dataset("train"),
+        place.dataset("validation"),
+        processing_class=place.tokenizer(),
+    )
+    train_quietly(place, trainer)
+
+
+def train_quietly(place: Place, trainer: Trainer) -> None:
+    """Trains under the audit's own progress bar instead of Trainer's messages."""
+
+    class Tell(TrainerCallback):
+        def on_epoch_end(self, args, state, control, **kwargs):
+            place.progress(state.epoch / args.num_train_epochs)
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Tell)
+    train_and_save(trainer, place.path)
+
+
+def predict_model(place: Place, splits, guide=None, guide_seed=None) -> None:
+    """The prediction sets of the model of the same name."""
+    model = AutoModelForSequenceClassification.from_pretrained(place.run_dir / "models" / place.name)
+    model.to(accelerate.PartialState().device)
+    for split in splits:
+        predict(model, guided(place, split, guide, guide_seed), progress=False).save_to_disk(place.path / split)
+
+
+def guided(place: Place, split: str, guide: str | None, guide_seed: int | None) -> datasets.Dataset:
+    """A split with the guide's frozen attention in the column `imposed_attention`; as it is without a guide."""
+    dataset = place.dataset(split)
+    match guide:
+        case None:
+            return dataset
+        case "rationale" | "off_rationale":
+            attention = dataset[f"{guide}_attention"][:]
+        case "base":
+            attention = place.predictions("base", split)["token_attention"][:]
+        case "permuted":
+            # The null that keeps the shape: the base's weights shuffled within each text.
+            rng = np.random.default_rng([guide_seed, *split.encode()])
+            attention = [rng.permutation(row) for row in place.predictions("base", split)["token_attention"][:]]
+        case _:
+            attention = place.predictions(f"{guide}-{guide_seed}", split)["token_attention"][:]
+    return dataset.add_column("imposed_attention", attention, datasets.List(datasets.Value("float32")))
+
+
+# Analyses
+
+
+def score_classifiers(place: Place, inputs, positive_label) -> None:
+    rows = [{"model": name, **scores(place.predictions(name), positive_label)} for name in inputs]
+    write_summary(place, rows)
+
+
+def compare_uniform(place: Place, inputs, positive_label) -> None:
+    """Wiegreffe & Pinter, section 3.2: is attention needed at all?"""
+    groups = {
+        "base": [name for name in inputs if not name.startswith("uniform")],
+        "uniform": [name for name in inputs if name.startswith("uniform")],
+    }
+    rows, predicted = [], {}
+    for group, names in groups.items():
+        sets = [place.predictions(name) for name in names]
+        rows.append({"model": group, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)})
+        predicted[group] = np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets])
+    labels = np.array(sets[0]["label"])
+    difference = f1_difference(
+        labels, predicted["base"], predicted["uniform"], positive_index(sets[0], positive_label), place.seed
+    )
+    rows[0] |= dict(zip(("f1_difference", "f1_difference_low", "f1_difference_high"), difference, strict=True))
+    write_summary(place, rows)
+
+
+def compare_seeds(place: Place, inputs) -> None:
+    """Wiegreffe & Pinter, section 3.3: how far apart are models that differ in their seed alone? All pairs."""
+    rows, instances = [], []
+    for a, b in combinations(inputs, 2):
+        pair = compare(place.predictions(a), place.predictions(b))
+        rows.append({"seed_a": a, "seed_b": b, **summary(pair)})
+        instances.append(pair.assign(seed_a=a, seed_b=b))
+    columns = ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"]
+    write_summary(place, pd.DataFrame(rows, columns=columns).to_dict("records"), instances)
+
+
+def compare_adversaries(place: Place, inputs, positive_label) -> None:
+    """Wiegreffe & Pinter, section 4: how far can attention move while the output stays?"""
+    base, instances, models = place.predictions(inputs[0]), [], []
+    for name in inputs[1:]:
+        _, kl_weight, start = name.rsplit("-", 1)[0].split("-", 2)
+        prediction_set = place.predictions(name)
+        pair = compare(base, prediction_set)
+        instances.append(pair.assign(model=name))
+        models.append(
+            {"kl_weight": float(kl_weight), "start": start, **summary(pair), **scores(prediction_set, positive_label)}
+        )
+    rows = []
+    for (kl_weight, start), group in pd.DataFrame(models).groupby(["kl_weight", "start"], sort=True):
+        row = {"kl_weight": kl_weight, "start": start}
+        for name, column in (("f1", "f1"), ("tvd", "tvd_mean"), ("jsd", "jsd_mean")):
+            row |= {f"{name}_mean": group[column].mean(), f"{name}_std": group[column].std()}
+        rows.append({**row, "seeds": len(group), "kl_weight_in_paper_code": kl_weight / 2})
+    write_summary(place, rows, instances)
+
+
+def score_guides(place: Place, inputs, positive_label) -> None:
+    """Wiegreffe & Pinter, section 3.4: what are the weights worth to a model that sees each token alone?"""
+    guides: dict[str, list] = {}
+    for name in inputs:
+        guides.setdefault(name.removeprefix("guided-").rsplit("-", 1)[0], []).append(place.predictions(name))
+    rows = [
+        {"guide": guide, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
+        for guide, sets in guides.items()
+    ]
+    write_summary(place, rows)
+
+
+def summary(pair: pd.DataFrame) -> dict[str, float]:
+    return {"jsd_mean": pair.jsd.mean(), "jsd_median": pair.jsd.median(), "tvd_mean": pair.tvd.mean()}
+
+
+def mean_and_std(sets: list, positive_label: str | None, *names: str) -> dict[str, float]:
+    """Mean and standard deviation (undefined for one model) of scores over models."""
+    table = pd.DataFrame([scores(prediction_set, positive_label) for prediction_set in sets])
+    return {f"{name}_{kind}": value for name in names for kind, value in table[name].agg(["mean", "std"]).items()}
+
+
+def write_summary(place: Place, rows: list[dict], instances: list[pd.DataFrame] = ()) -> None:
+    """The rows of the analysis' table, and one row an instance where it has them."""
+    (place.path / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
+    if len(instances):
+        pd.concat(instances, ignore_index=True).to_parquet(place.path / "instances.parquet", index=False)

@@ -1,0 +1,275 @@
+"""The command `hf-attn-faith`: parses, calls, prints; no science."""
+
+import difflib
+import logging
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.utils import logging as transformers_logging
+
+from .arguments import ClassifierArguments, DataArguments, option
+from .errors import InputError
+
+USAGE = """\
+usage: hf-attn-faith COMMAND [options]      (hf-attn-faith COMMAND --help lists the options)
+
+May I read this model's attention as an explanation?
+
+commands:
+  audit       train base, uniform, seeds, adversaries and guided MLPs on a dataset, and write the tables
+  train       train one attention classifier
+  adversary   train a model-consistent adversary of a saved classifier
+  predict     write the prediction set of a saved classifier
+
+Every command takes --config FILE.yaml with the same names as its options, which options on the line override.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command. Returns 0; 2 for a mistake of the user, 1 for a failure, told in one line; 130 if interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("hf_attn_faith").setLevel(logging.INFO)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    commands = {"audit": audit, "train": train, "adversary": adversary, "predict": predict}
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(USAGE, end="")
+            return 0
+        if argv[0] not in commands:
+            raise InputError(
+                f"unknown command `{argv[0]}`{_suggestion(argv[0], commands)}; there are {', '.join(commands)}."
+            )
+        commands[argv[0]](argv[1:])
+        return 0
+    except InputError as error:
+        return _say(error, 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; what was finished stays, and the same command goes on from there.", 130)
+    except Exception as error:
+        logging.getLogger("hf_attn_faith").debug("", exc_info=True)
+        return _say(error, 1)
+
+
+def audit(argv: list[str]) -> None:
+    from .audit.plan import AuditConfig
+    from .audit.runner import run_audit
+
+    @dataclass
+    class AuditOptions(AuditConfig):
+        overwrite: bool = option(False, "Make stages again that were made with other settings.")
+
+    options = parse(AuditOptions, "audit", argv)
+    config = AuditConfig(**{f.name: getattr(options, f.name) for f in fields(AuditConfig)})
+    tables = run_audit(config, overwrite=options.overwrite)
+    for path in tables:
+        print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text()}")
+    print(f"Tables: {Path(config.output_dir) / 'tables'}\nModels: {Path(config.output_dir) / 'models'}")
+
+
+def train(argv: list[str]) -> None:
+    from .data.preparation import prepare
+    from .data.word_vectors import read_word_vectors
+    from .training.classification import classifier_trainer, train_and_save
+
+    @dataclass
+    class TrainOptions(ClassifierArguments, DataArguments):
+        output_dir: str = option(None, "Directory of the trained model.")
+        architecture: Literal["lstm", "mlp"] = option("lstm", "BiLSTM or token-wise MLP.")
+        attention_type: Literal["additive", "dot", "uniform"] = option("additive", "Attention of the classifier.")
+        hub_model_id: str | None = option(None, "Push the trained model to this repo.")
+
+        def __post_init__(self):
+            DataArguments.__post_init__(self)
+            ClassifierArguments.__post_init__(self)
+
+    options = parse(TrainOptions, "train", argv)
+    output_dir = new_directory(options.output_dir)
+    splits, tokenizer = prepare(options)
+    vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
+    trainer = classifier_trainer(
+        options.architecture,
+        options.attention_type,
+        splits["train"],
+        splits["validation"],
+        tokenizer,
+        options,
+        output_dir=str(output_dir / "checkpoints"),
+        seed=options.seed,
+        word_vectors=vectors,
+    )
+    train_and_save(trainer, output_dir)
+    finish(trainer, splits, output_dir, options.hub_model_id)
+
+
+def adversary(argv: list[str]) -> None:
+    from .data.preparation import prepare
+    from .data.word_vectors import read_word_vectors
+    from .training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
+    from .training.classification import train_and_save
+
+    @dataclass
+    class AdversaryOptions(DataArguments):
+        base_model: str = option(None, "The classifier under audit: a directory or a repo on the Hub.")
+        output_dir: str = option(None, "Directory of the trained adversary.")
+        kl_weight: float = option(0.01, "λ: what a nat of KL between the attentions is worth in TVD of the outputs.")
+        adversary_start: Literal["other-seed", "same-seed", "warm"] = option("other-seed", "Where it starts from.")
+        word_vectors: str | None = option(None, "Word vectors the base started from, for a start from scratch.")
+        adversary_epochs: int = option(40, "Epochs at most.")
+        adversary_patience: int = option(10, "Epochs without a better validation objective after which it stops.")
+        batch_size: int = option(32, "Texts a step.")
+        learning_rate: float = option(1e-3, "Constant rate of AdamW.")
+        hub_model_id: str | None = option(None, "Push the trained adversary to this repo.")
+
+    options = parse(AdversaryOptions, "adversary", argv)
+    output_dir = new_directory(options.output_dir)
+    base, tokenizer = load_classifier(options.base_model, "base_model")
+    splits, _ = prepare(options, tokenizer)
+    vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
+    arguments = AdversarialTrainingArguments(
+        output_dir=str(output_dir / "checkpoints"),
+        seed=options.seed,
+        kl_weight=options.kl_weight,
+        num_train_epochs=options.adversary_epochs,
+        early_stopping_patience=options.adversary_patience,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+    )
+    trainer = ModelConsistentAdversarialTrainer(
+        new_adversary(base, options.adversary_start, options.seed, vectors),
+        base,
+        arguments,
+        splits["train"],
+        splits["validation"],
+        processing_class=tokenizer,
+    )
+    train_and_save(trainer, output_dir)
+    finish(trainer, splits, output_dir, options.hub_model_id, base)
+
+
+def predict(argv: list[str]) -> None:
+    from .data.preparation import prepare
+    from .prediction import predict as prediction_set
+
+    @dataclass
+    class PredictOptions(DataArguments):
+        model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
+        split: Literal["train", "validation", "test"] = option("test", "The split to predict.")
+        output_dir: str = option(None, "Directory of the prediction set.")
+
+    options = parse(PredictOptions, "predict", argv)
+    output_dir = new_directory(options.output_dir)
+    model, tokenizer = load_classifier(options.model, "model")
+    splits, _ = prepare(options, tokenizer)
+    prediction_set(model, splits[options.split]).save_to_disk(output_dir)
+    print(f"Prediction set of {len(splits[options.split])} texts: {output_dir}")
+
+
+def parse(options_class: type, command: str, argv: list[str]):
+    """The options of a command, from its --config and its line. Raises `InputError` for what does not fit."""
+
+    class Parser(HfArgumentParser):
+        def error(self, message):
+            raise InputError(f"{message} (hf-attn-faith {command} --help lists the options)")
+
+    parser = Parser(options_class, prog=f"hf-attn-faith {command}", allow_abbrev=False)
+    parser.add_argument("--config", help="YAML file of options; those on the line override it.")
+    names = [f.name for f in fields(options_class)]
+    for token in argv:
+        name = token.removeprefix("--").split("=")[0].removeprefix("no_")
+        if token.startswith("--") and name not in (*names, "config", "help"):
+            raise InputError(f"unknown option {token.split('=')[0]}{_suggestion(name, names, '--')}.")
+    given = vars(parser.parse_args(argv))
+    if given.pop("config") is not None:
+        given = vars(parser.parse_args(_config_tokens(parser.parse_args(argv).config, names) + argv))
+        given.pop("config")
+    return options_class(**given)
+
+
+def _config_tokens(path: str, names: list[str]) -> list[str]:
+    """A YAML file's settings as the tokens of a command line, so that both are checked by the same parser."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise InputError(f"--config {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"--config {path} is not a mapping of option names to values.")
+    tokens = []
+    for name, value in settings.items():
+        if name not in names:
+            raise InputError(f"--config {path} has an unknown option `{name}`{_suggestion(str(name), names)}.")
+        if value is not None:
+            tokens += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return tokens
+
+
+def _suggestion(word: str, words, prefix: str = "") -> str:
+    close = difflib.get_close_matches(word, words, 1)
+    return f": did you mean {prefix}{close[0]}?" if close else ""
+
+
+def new_directory(path: str | None) -> Path:
+    """The directory to write, which must be empty or not exist yet."""
+    if not path:
+        raise InputError("--output_dir is missing: name a directory for the result.")
+    if Path(path).exists() and (not Path(path).is_dir() or any(Path(path).iterdir())):
+        raise InputError(f"--output_dir {path} exists and is not an empty directory: name another.")
+    return Path(path)
+
+
+def load_classifier(name: str | None, option_name: str):
+    """A saved attention classifier and its tokenizer."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    if not name:
+        raise InputError(f"--{option_name} is missing: give a directory or a repo on the Hub.")
+    try:
+        model_type = AutoConfig.from_pretrained(name).model_type
+    except (OSError, ValueError) as error:
+        raise InputError(f"--{option_name} {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if model_type not in ("lstm_attention", "mlp_attention"):
+        raise InputError(
+            f"--{option_name} {name} has the architecture `{model_type}`: give an attention classifier "
+            "(lstm_attention or mlp_attention), as `hf-attn-faith train` makes them."
+        )
+    try:
+        return AutoModelForSequenceClassification.from_pretrained(name), AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--{option_name} {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def finish(trainer, splits, output_dir: Path, hub_model_id: str | None, base=None) -> None:
+    """Prints the scores on the test split, and the distance to the base where there is one; pushes if asked."""
+    from .analyses.comparison import compare
+    from .analyses.scores import scores
+    from .prediction import predict as prediction_set
+
+    test_set = prediction_set(trainer.model, splits["test"])
+    result = scores(test_set, None)
+    if base is not None:
+        distance = compare(prediction_set(base, splits["test"]), test_set)
+        result |= {"tvd to the base": distance.tvd.mean(), "jsd to the base": distance.jsd.mean()}
+    print(
+        "test: " + ", ".join(f"{name} {value:.3f}" if name != "n" else f"n {value}" for name, value in result.items())
+    )
+    print(f"Model: {output_dir}")
+    if hub_model_id is not None:
+        trainer.model.push_to_hub(hub_model_id)
+        trainer.processing_class.push_to_hub(hub_model_id)
+        print(f"Pushed to {hub_model_id}")
+
+
+def _say(message, code: int) -> int:
+    print("hf-attn-faith: " + " ".join(str(message).split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

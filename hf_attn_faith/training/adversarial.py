@@ -1,0 +1,161 @@
+"""Train one model that agrees with a base in output and differs from it in attention over a whole dataset."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
+
+from .. import divergences
+from ..data.word_vectors import WordVectors
+from ..errors import InputError
+from ..prediction import with_base_outputs
+from .classification import ClassificationTrainer, ClassificationTrainingArguments, new_classifier
+
+
+@dataclass
+class AdversarialTrainingArguments(ClassificationTrainingArguments):
+    """`TrainingArguments` for the model-consistent adversary, with the reference settings as defaults.
+
+    Args:
+        kl_weight: λ, how much a nat of KL between the attentions is worth in units of TVD between the outputs; the
+            paper's code halves the TVD, so that its λ is half of ours. 0 trains an imitation.
+        early_stopping_patience: stops after so many evaluations without a better validation objective.
+    """
+
+    num_train_epochs: float = field(default=40)
+    kl_weight: float = field(default=0.01, metadata={"help": "λ of the adversarial objective TVD − λ KL."})
+    early_stopping_patience: int = field(
+        default=10, metadata={"help": "Stops after so many evaluations without improvement."}
+    )
+
+    def __post_init__(self):
+        # There is nothing to evaluate without the base's outputs, and nothing but them is needed.
+        self.label_names = ["base_probabilities"]
+        super().__post_init__()
+        if not 0 <= self.kl_weight < float("inf"):
+            raise InputError(
+                f"--kl_weight {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
+            )
+
+
+def new_adversary(
+    base_model: PreTrainedModel,
+    start: Literal["other-seed", "same-seed", "warm"] = "other-seed",
+    seed: int = 1,
+    word_vectors: WordVectors | None = None,
+) -> PreTrainedModel:
+    """A model of the base's architecture, ready to become its adversary.
+
+    Args:
+        base_model: the classifier under audit.
+        start: `other-seed`: weights drawn under `seed`; `same-seed`: the base's initial weights, drawn under its
+            `config.init_seed`, as in the paper's code; `warm`: the base's trained weights with the attention layer
+            drawn anew under `seed` (an exact copy has zero gradient and cannot move).
+        seed: not used by `same-seed`.
+        word_vectors: the vectors the base started from, if it did (not used by `warm`).
+
+    Raises:
+        InputError: the base has no attention of its own; `other-seed` with the base's seed; `same-seed` where the
+            base does not know its seed.
+    """
+    config = copy.deepcopy(base_model.config)
+    if config.attention_type not in ("additive", "dot"):
+        raise InputError(
+            f"The base model's attention type is `{config.attention_type}`: an adversary needs attention it can move; "
+            "take a base with `additive` or `dot` attention."
+        )
+    if start == "warm":
+        model = copy.deepcopy(base_model)
+        set_seed(seed)
+        model.config.init_seed = seed
+        for name, module in model.named_children():
+            if name.startswith("attention_"):
+                module.reset_parameters()
+        return model
+    if start == "same-seed":
+        if config.init_seed is None:
+            raise InputError(
+                "--adversary_start same-seed: the base's config.json has no `init_seed`; take other-seed or warm."
+            )
+        seed = config.init_seed
+    elif seed == config.init_seed:
+        raise InputError(f"--seed {seed} is the base's own: take another, or the start same-seed.")
+    return new_classifier(type(base_model), config, seed, word_vectors)
+
+
+class ModelConsistentAdversarialTrainer(ClassificationTrainer):
+    """Trains `model` on `mean_i [ TVD(ŷ_a, ŷ_b) − λ KL(α_a ‖ α_b) ]` (Wiegreffe & Pinter 2019, section 4, equation 1).
+
+    The frozen base's outputs are computed once for each dataset and kept as columns. TVD, KL and JSD (nats) are
+    logged beside the loss; selection and early stopping go by the validation objective. No labels are needed.
+
+    Args:
+        model: the adversary; see `new_adversary`.
+        base_model: the classifier under audit, never `model` itself.
+        args: `AdversarialTrainingArguments`.
+        train_dataset, eval_dataset: encoded datasets.
+
+    Raises:
+        InputError: `base_model is model`, or they differ in labels or vocabulary.
+
+    Example:
+        >>> base = AutoModelForSequenceClassification.from_pretrained("me/sst-base")             # doctest: +SKIP
+        >>> trainer = ModelConsistentAdversarialTrainer(                                         # doctest: +SKIP
+        ...     model=new_adversary(base), base_model=base, args=AdversarialTrainingArguments("adversary"),
+        ...     train_dataset=data["train"], eval_dataset=data["validation"])
+    """
+
+    def __init__(self, model, base_model, args, train_dataset=None, eval_dataset=None, **kwargs):
+        if base_model is model:
+            raise InputError(
+                "base_model is model: an adversary must be another model; new_adversary(base_model) makes one."
+            )
+        for name in ("vocab_size", "id2label"):
+            base_value, value = getattr(base_model.config, name), getattr(model.config, name)
+            if base_value != value:
+                raise InputError(
+                    f"The adversary's {name} is {value}, the base's {base_value}: make it with new_adversary(base)."
+                )
+        base_model = base_model.to(args.device)
+        if train_dataset is not None:
+            train_dataset = with_base_outputs(
+                train_dataset, base_model, args.per_device_eval_batch_size, not args.disable_tqdm
+            )
+        if eval_dataset is not None:
+            eval_dataset = with_base_outputs(
+                eval_dataset, base_model, args.per_device_eval_batch_size, not args.disable_tqdm
+            )
+        kwargs.setdefault("compute_metrics", _mean_divergences)
+        super().__init__(model, args, train_dataset, eval_dataset, **kwargs)
+        if eval_dataset is not None and args.load_best_model_at_end:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+        self._sums = torch.zeros(4, device=args.device)
+
+    def instance_losses(self, inputs, outputs):
+        """TVD − λ KL of every row, (B,); leaves the divergences in `outputs`."""
+        mask = outputs.token_log_attention > torch.finfo(torch.float32).min
+        base_log_attention = inputs["base_token_log_attention"]
+        tvd = divergences.tvd(outputs.logits.float().softmax(-1), inputs["base_probabilities"])
+        kl = divergences.kl(outputs.token_log_attention, base_log_attention, mask, log=True)
+        with torch.no_grad():
+            jsd = divergences.jsd(outputs.token_log_attention, base_log_attention, mask, log=True)
+            outputs["divergences"] = torch.stack([tvd, kl, jsd], dim=-1)
+            if self.model.training:
+                self._sums += torch.cat(
+                    [outputs["divergences"].sum(0), mask.new_full((1,), len(mask), dtype=torch.float32)]
+                )
+        return tvd - self.args.kl_weight * kl
+
+    def log(self, logs, *args, **kwargs):
+        if "loss" in logs:
+            sums = self.accelerator.reduce(self._sums, "sum").tolist()
+            logs |= {name: total / sums[-1] for name, total in zip(("tvd", "kl", "jsd"), sums[:-1], strict=True)}
+            self._sums.zero_()
+        super().log(logs, *args, **kwargs)
+
+
+def _mean_divergences(prediction) -> dict[str, float]:
+    _, divergences_of_rows = prediction.predictions
+    return dict(zip(("tvd", "kl", "jsd"), divergences_of_rows.mean(0).tolist(), strict=True))

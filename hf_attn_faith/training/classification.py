@@ -1,0 +1,231 @@
+"""Train one attention classifier with the Trainer of transformers."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import datasets
+import numpy as np
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+from torch.nn import functional as F
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.dynamic_module_utils import custom_object_save
+
+from ..arguments import ClassifierArguments
+from ..data.collation import AttentionCollator
+from ..data.tokenization import special_token_ids
+from ..data.word_vectors import WordVectors
+from ..errors import InputError
+from ..models import (
+    LstmAttentionConfig,
+    LstmAttentionForSequenceClassification,
+    MlpAttentionConfig,
+    MlpAttentionForSequenceClassification,
+)
+
+
+@dataclass
+class ClassificationTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the reference settings of Wiegreffe & Pinter (2019) as defaults: 8 epochs, batches of
+    32 grouped by length, AdamW at a constant 1e-3 without clipping, and the epoch of the lowest validation loss kept.
+
+    Args:
+        class_weights: a weight for each label, multiplied onto its texts' losses; none by default.
+            `reference_class_weights` computes those of the paper.
+    """
+
+    num_train_epochs: float = field(default=8)
+    per_device_train_batch_size: int = field(default=32)
+    per_device_eval_batch_size: int = field(default=128)
+    learning_rate: float = field(default=1e-3)
+    weight_decay: float = field(default=1e-5)
+    lr_scheduler_type: str = field(default="constant")
+    max_grad_norm: float = field(default=0.0)
+    optim: str = field(default="adamw_torch_fused")
+    train_sampling_strategy: str = field(default="group_by_length")
+    eval_strategy: str = field(default="epoch")
+    save_strategy: str = field(default="epoch")
+    logging_strategy: str = field(default="epoch")
+    save_total_limit: int | None = field(default=1)
+    load_best_model_at_end: bool = field(default=True)
+    metric_for_best_model: str | None = field(default="loss")
+    greater_is_better: bool | None = field(default=False)
+    # The collator picks the model's columns. Trainer would drop `length` before its sampler sees it.
+    remove_unused_columns: bool = field(default=False)
+    class_weights: list[float] | None = field(default=None, metadata={"help": "A loss weight for each label."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
+            raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
+
+
+def reference_class_weights(labels, num_labels: int) -> list[float]:
+    """The class weights of the reference settings, from the labels of the train split.
+
+    Two classes: 1 and N / N_pos − 1, so that both weigh the same in sum; more: N / (C · N_c).
+    """
+    counts = np.bincount(labels, minlength=num_labels)
+    if num_labels == 2:
+        return [1.0, counts[0] / counts[1]]
+    return (counts.sum() / (num_labels * counts)).tolist()
+
+
+def new_classifier(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, seed: int, word_vectors: WordVectors | None = None
+) -> PreTrainedModel:
+    """A classifier whose weights are drawn under `seed`, with word vectors in its embedding where given."""
+    set_seed(seed)
+    config.init_seed = seed
+    model = model_class(config)
+    if word_vectors is not None:
+        word_vectors.apply(model)
+    return model
+
+
+class CarryCodeCallback(TrainerCallback):
+    """Puts the model's code beside its weights whenever Trainer pushes in mid-training.
+
+    Trainer copies the configuration and the weights of a checkpoint, not the code their `auto_map` names: until the
+    final push the repo could not be loaded. `ClassificationTrainer` has this callback; give it to a plain `Trainer`.
+    """
+
+    def on_push_begin(self, args, state, control, model=None, **kwargs):
+        custom_object_save(model, args.output_dir)
+
+
+class ClassificationTrainer(Trainer):
+    """`Trainer` for the attention classifiers: exact under gradient accumulation also for unequal last batches.
+
+    Args:
+        model: an attention classifier.
+        args: `ClassificationTrainingArguments`.
+        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.tokenization.encode`), and
+            `imposed_attention` where attention is imposed.
+        **kwargs: the rest of `Trainer`'s arguments; `processing_class=tokenizer` saves the tokenizer beside the model.
+
+    Raises:
+        InputError: `class_weights` of another length than the labels.
+    """
+
+    # `compute_loss` divides by the rows of the whole accumulated batch.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, model, args, train_dataset=None, eval_dataset=None, **kwargs):
+        if args.class_weights is not None and len(args.class_weights) != model.config.num_labels:
+            raise InputError(
+                f"--class_weights has {len(args.class_weights)} weights for {model.config.num_labels} labels "
+                f"({', '.join(model.config.id2label.values())}): give one for each."
+            )
+        kwargs.setdefault("data_collator", AttentionCollator(model.config.pad_token_id))
+        kwargs.setdefault("compute_metrics", accuracy_and_f1)
+        super().__init__(model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
+        self.add_callback(CarryCodeCallback)
+
+    def instance_losses(self, inputs, outputs) -> torch.Tensor:
+        """The loss of every row of a batch, (B,): weighted cross-entropy."""
+        weight = None
+        if self.args.class_weights is not None:
+            weight = torch.tensor(self.args.class_weights, device=outputs.logits.device)
+        return F.cross_entropy(outputs.logits.float(), inputs["labels"], weight=weight, reduction="none")
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        names = ("input_ids", "attention_mask", "imposed_attention")
+        outputs = model(**{name: inputs[name] for name in names if name in inputs})
+        losses = self.instance_losses(inputs, outputs)
+        if num_items_in_batch is None:
+            loss = losses.mean()
+        else:
+            # Gradients are averaged over the processes, the number of rows is summed over them.
+            loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples, device):
+        """Trainer counts labels that are not -100; here an item is a row, labelled or not."""
+        rows = torch.tensor(sum(len(batch["input_ids"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+
+    def get_decay_parameter_names(self, model):
+        """Weight decay everywhere but on biases and on attention, as in the reference settings."""
+        return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
+
+
+def accuracy_and_f1(prediction) -> dict[str, float]:
+    """Accuracy and F1 (of label 1 where there are two, macro else) for Trainer's evaluation."""
+    predicted = prediction.predictions.argmax(-1)
+    average = "binary" if prediction.predictions.shape[-1] == 2 else "macro"
+    return {
+        "accuracy": accuracy_score(prediction.label_ids, predicted),
+        "f1": f1_score(prediction.label_ids, predicted, average=average, zero_division=0),
+    }
+
+
+def classifier_trainer(
+    architecture: Literal["lstm", "mlp"],
+    attention_type: str,
+    train_dataset: datasets.Dataset,
+    eval_dataset: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    settings: ClassifierArguments,
+    output_dir: str,
+    seed: int,
+    word_vectors: WordVectors | None = None,
+    **training_arguments,
+) -> ClassificationTrainer:
+    """A new classifier for an encoded dataset and its trainer, ready for `train()`.
+
+    Args:
+        settings: sizes, rate and epochs; its `attention_type` is not read.
+        **training_arguments: further `ClassificationTrainingArguments`.
+    """
+    labels = train_dataset.features["label"].names
+    config_class, model_class = {
+        "lstm": (LstmAttentionConfig, LstmAttentionForSequenceClassification),
+        "mlp": (MlpAttentionConfig, MlpAttentionForSequenceClassification),
+    }[architecture]
+    config = config_class(
+        vocab_size=len(tokenizer),
+        embedding_size=settings.embedding_size,
+        hidden_size=settings.hidden_size,
+        attention_type=attention_type,
+        dropout=settings.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        excluded_token_ids=special_token_ids(tokenizer),
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    balanced = settings.class_weights == "balanced"
+    arguments = ClassificationTrainingArguments(
+        output_dir=output_dir,
+        seed=seed,
+        num_train_epochs=settings.num_train_epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        bf16=settings.bf16,
+        class_weights=reference_class_weights(train_dataset["label"], len(labels)) if balanced else None,
+        **training_arguments,
+    )
+    model = new_classifier(model_class, config, seed, word_vectors)
+    return ClassificationTrainer(model, arguments, train_dataset, eval_dataset, processing_class=tokenizer)
+
+
+def train_and_save(trainer: Trainer, path: Path) -> None:
+    """Trains, and leaves in `path` the best epoch's model, complete with tokenizer and code, and `metrics.json`, the
+    history of its metrics. Trainer's checkpoints are taken away."""
+    trainer.train()
+    trainer.model.save_pretrained(path)
+    trainer.processing_class.save_pretrained(path)
+    history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
+    (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
+    shutil.rmtree(trainer.args.output_dir)
