@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+import datasets
 import yaml
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("hf_attn_faith").setLevel(logging.INFO)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     commands = {"audit": audit, "train": train, "adversary": adversary, "predict": predict}
     try:
         if not argv or argv[0] in ("-h", "--help"):

@@ -70,7 +70,8 @@ def jsd(p: Tensor, q: Tensor, mask: Tensor | None = None, log: bool = False) -> 
     p, q = log_p.exp(), log_q.exp()
     # With r = |ln p − ln q|, the larger of p and q is above m by the factor e^s, s = −ln((1 + e^−r) / 2), and the
     # smaller one by e^(s − r). So the terms below: nothing overflows, and where p and q are close nothing cancels.
-    r = (log_p - log_q).abs()
+    # Their derivative by r is zero, so r is detached: the gradient is exact (½ ln(p / m)), for first order only.
+    r = (log_p - log_q).detach().abs()
     s = -torch.log1p(torch.expm1(-r) / 2)
     return ((p + q) * s - torch.minimum(p, q) * r).sum(-1).clamp(min=0) / 2
 

@@ -62,8 +62,9 @@ def test_equal_to_scipy(pair):
     np.testing.assert_allclose(kl(p, q), rel_entr(p_, q_).sum(-1), atol=1e-12, rtol=1e-12)
     m = (p_ + q_) / 2
     np.testing.assert_allclose(jsd(p, q), (rel_entr(p_, m) + rel_entr(q_, m)).sum(-1) / 2, atol=1e-12, rtol=0)
-    # scipy's own root of a rounding error below zero is NaN.
-    np.testing.assert_allclose(jsd(p, q), np.nan_to_num(jensenshannon(p_, q_, axis=-1)) ** 2, atol=1e-12, rtol=0)
+    with np.errstate(invalid="ignore"):  # scipy's root of a rounding error below zero is NaN
+        squared = np.nan_to_num(jensenshannon(p_, q_, axis=-1)) ** 2
+    np.testing.assert_allclose(jsd(p, q), squared, atol=1e-12, rtol=0)
 
 
 @settings(deadline=None)
@@ -219,3 +220,15 @@ def test_gradients_inside_the_simplex(pair, log):
     for divergence in (tvd, kl, jsd):
         inputs = p.clone().requires_grad_(), q.clone().requires_grad_()
         assert torch.autograd.gradcheck(lambda a, b, f=divergence: f(a, b, log=log), inputs)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-10, 1e-26, 1e-37])
+def test_gradients_by_small_probabilities_are_exact_in_float32(small):
+    p, q = tensor([small, 1 - small], dtype=torch.float32, grad=True), tensor([0.3, 0.7], dtype=torch.float32)
+    exact_p, exact_q = p.detach().double(), q.double()
+    for divergence, expected in (
+        (jsd, (2 * exact_p / (exact_p + exact_q)).log() / 2),
+        (kl, (exact_p / exact_q).log() + 1),
+    ):
+        (gradient,) = torch.autograd.grad(divergence(p, q), p)
+        torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=1e-6)

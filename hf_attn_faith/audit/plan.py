@@ -159,7 +159,7 @@ def plan(config: AuditConfig) -> list[Stage]:
 
     def analysis(name, function, sets, **settings) -> None:
         names = [stage.name.removeprefix("predictions/") for stage in sets]
-        add(f"analyses/{name}", function, sets, 0.2, inputs=names, **settings)
+        add(f"analyses/{name}", function, sets, 0.2, names=names, **settings)
 
     score = {"positive_label": config.positive_label}
     guides.sort(key=lambda stage: stage.name.startswith("predictions/guided-adversary"))

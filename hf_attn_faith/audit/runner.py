@@ -47,7 +47,7 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
         with _locked(run_dir):
             _remove_outdated(stages, run_dir, overwrite)
             _run_unfinished(stages, run_dir, config, progress)
-            return render_tables(run_dir)
+            return render_tables(run_dir, [Path(stage.name).name for stage in stages if stage.derived])
     except InputError:
         if is_new and not (run_dir / "audit.yaml").exists():
             shutil.rmtree(run_dir)

@@ -1,6 +1,5 @@
 """What each stage of an audit does: one function a kind of stage. Each writes into `place.path` and nowhere else."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -150,26 +149,26 @@ def guided(place: Place, split: str, guide: str | None, guide_seed: int | None) 
             attention = [rng.permutation(row) for row in place.predictions("base", split)["token_attention"][:]]
         case _:
             attention = place.predictions(f"{guide}-{guide_seed}", split)["token_attention"][:]
-    return dataset.add_column("imposed_attention", attention, datasets.List(datasets.Value("float32")))
+    return dataset.add_column("imposed_attention", attention, feature=datasets.List(datasets.Value("float32")))
 
 
 # Analyses
 
 
-def score_classifiers(place: Place, inputs, positive_label) -> None:
-    rows = [{"model": name, **scores(place.predictions(name), positive_label)} for name in inputs]
+def score_classifiers(place: Place, names, positive_label) -> None:
+    rows = [{"model": name, **scores(place.predictions(name), positive_label)} for name in names]
     write_summary(place, rows)
 
 
-def compare_uniform(place: Place, inputs, positive_label) -> None:
+def compare_uniform(place: Place, names, positive_label) -> None:
     """Wiegreffe & Pinter, section 3.2: is attention needed at all?"""
     groups = {
-        "base": [name for name in inputs if not name.startswith("uniform")],
-        "uniform": [name for name in inputs if name.startswith("uniform")],
+        "base": [name for name in names if not name.startswith("uniform")],
+        "uniform": [name for name in names if name.startswith("uniform")],
     }
     rows, predicted = [], {}
-    for group, names in groups.items():
-        sets = [place.predictions(name) for name in names]
+    for group, members in groups.items():
+        sets = [place.predictions(name) for name in members]
         rows.append({"model": group, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)})
         predicted[group] = np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets])
     labels = np.array(sets[0]["label"])
@@ -180,21 +179,20 @@ def compare_uniform(place: Place, inputs, positive_label) -> None:
     write_summary(place, rows)
 
 
-def compare_seeds(place: Place, inputs) -> None:
+def compare_seeds(place: Place, names) -> None:
     """Wiegreffe & Pinter, section 3.3: how far apart are models that differ in their seed alone? All pairs."""
     rows, instances = [], []
-    for a, b in combinations(inputs, 2):
+    for a, b in combinations(names, 2):
         pair = compare(place.predictions(a), place.predictions(b))
         rows.append({"seed_a": a, "seed_b": b, **summary(pair)})
         instances.append(pair.assign(seed_a=a, seed_b=b))
-    columns = ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"]
-    write_summary(place, pd.DataFrame(rows, columns=columns).to_dict("records"), instances)
+    write_summary(place, rows, instances, ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"])
 
 
-def compare_adversaries(place: Place, inputs, positive_label) -> None:
+def compare_adversaries(place: Place, names, positive_label) -> None:
     """Wiegreffe & Pinter, section 4: how far can attention move while the output stays?"""
-    base, instances, models = place.predictions(inputs[0]), [], []
-    for name in inputs[1:]:
+    base, instances, models = place.predictions(names[0]), [], []
+    for name in names[1:]:
         _, kl_weight, start = name.rsplit("-", 1)[0].split("-", 2)
         prediction_set = place.predictions(name)
         pair = compare(base, prediction_set)
@@ -211,10 +209,10 @@ def compare_adversaries(place: Place, inputs, positive_label) -> None:
     write_summary(place, rows, instances)
 
 
-def score_guides(place: Place, inputs, positive_label) -> None:
+def score_guides(place: Place, names, positive_label) -> None:
     """Wiegreffe & Pinter, section 3.4: what are the weights worth to a model that sees each token alone?"""
     guides: dict[str, list] = {}
-    for name in inputs:
+    for name in names:
         guides.setdefault(name.removeprefix("guided-").rsplit("-", 1)[0], []).append(place.predictions(name))
     rows = [
         {"guide": guide, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
@@ -233,8 +231,9 @@ def mean_and_std(sets: list, positive_label: str | None, *names: str) -> dict[st
     return {f"{name}_{kind}": value for name in names for kind, value in table[name].agg(["mean", "std"]).items()}
 
 
-def write_summary(place: Place, rows: list[dict], instances: list[pd.DataFrame] = ()) -> None:
-    """The rows of the analysis' table, and one row an instance where it has them."""
-    (place.path / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
+def write_summary(place: Place, rows: list[dict], instances: list[pd.DataFrame] = (), columns=None) -> None:
+    """The rows of the analysis' table (name the columns where there may be none), and one row an instance."""
+    table = pd.DataFrame(rows, columns=columns)
+    table.to_json(place.path / "summary.json", orient="split", index=False, indent=2, double_precision=15)
     if len(instances):
         pd.concat(instances, ignore_index=True).to_parquet(place.path / "instances.parquet", index=False)

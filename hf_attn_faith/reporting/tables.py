@@ -6,14 +6,15 @@ from pathlib import Path
 import pandas as pd
 
 
-def render_tables(run_dir: Path) -> list[Path]:
-    """Writes `tables/NAME.csv`, `.md` and `.tex` for every analysis the run has; returns the `.md` files."""
+def render_tables(run_dir: Path, names: list[str]) -> list[Path]:
+    """Writes `tables/NAME.csv`, `.md` and `.tex` of the analyses with these names; returns the `.md` files."""
     directory = run_dir / "tables"
     directory.mkdir(exist_ok=True)
     written = []
-    for source in sorted(run_dir.glob("analyses/*/summary.json")):
-        table = pd.DataFrame(json.loads(source.read_text()))
-        name = directory / source.parent.name
+    for analysis in names:
+        summary = json.loads((run_dir / "analyses" / analysis / "summary.json").read_text())
+        table = pd.DataFrame(summary["data"], columns=summary["columns"])
+        name = directory / analysis
         table.to_csv(name.with_suffix(".csv"), index=False)
         rounded = table.apply(lambda column: column.map(_rounded(column.name)))
         rounded.to_markdown(written_path := name.with_suffix(".md"), index=False, disable_numparse=True)
@@ -24,10 +25,10 @@ def render_tables(run_dir: Path) -> list[Path]:
 
 def _rounded(column: str):
     def text(value) -> str:
-        if not isinstance(value, float):
-            return str(value)
         if pd.isna(value):
             return ""
+        if not isinstance(value, float):
+            return str(value)
         return f"{value:g}" if "kl_weight" in column else f"{value:.3f}"
 
     return text

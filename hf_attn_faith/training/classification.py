@@ -63,6 +63,8 @@ class ClassificationTrainingArguments(TrainingArguments):
     greater_is_better: bool | None = field(default=False)
     # The collator picks the model's columns. Trainer would drop `length` before its sampler sees it.
     remove_unused_columns: bool = field(default=False)
+    # Trainer's default warns where there is nothing to pin memory for.
+    dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
     class_weights: list[float] | None = field(default=None, metadata={"help": "A loss weight for each label."})
 
     def __post_init__(self):
@@ -78,7 +80,7 @@ def reference_class_weights(labels, num_labels: int) -> list[float]:
     """
     counts = np.bincount(labels, minlength=num_labels)
     if num_labels == 2:
-        return [1.0, counts[0] / counts[1]]
+        return [1.0, float(counts[0] / counts[1])]
     return (counts.sum() / (num_labels * counts)).tolist()
 
 
@@ -137,7 +139,7 @@ class ClassificationTrainer(Trainer):
         """The loss of every row of a batch, (B,): weighted cross-entropy."""
         weight = None
         if self.args.class_weights is not None:
-            weight = torch.tensor(self.args.class_weights, device=outputs.logits.device)
+            weight = torch.tensor(self.args.class_weights, dtype=torch.float32, device=outputs.logits.device)
         return F.cross_entropy(outputs.logits.float(), inputs["labels"], weight=weight, reduction="none")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

@@ -1,0 +1,88 @@
+"""A Hub of our own for every test session, and no other.
+
+Hugging Face libraries read their environment when they are imported, so it is set before any of them can be.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+import pytest
+from loopback_hub import LoopbackHub
+
+# Precedes the code of `run_python`: imports as on a machine where the package is not installed.
+WITHOUT_PACKAGE = """
+import sys
+
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "hf_attn_faith":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent)
+"""
+
+
+def parse_yaml(text):
+    import yaml
+
+    return yaml.safe_load(text)
+
+
+def pytest_configure(config):
+    assert "huggingface_hub" not in sys.modules, "huggingface_hub was imported before its environment was set"
+    config.loopback_hub = hub = LoopbackHub(parse_yaml).__enter__()
+    config.hub_home = home = tempfile.mkdtemp(prefix="hf-attn-faith-")
+    config.add_cleanup(hub.__exit__)
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in list(os.environ):
+        if name.startswith(("HF_", "HUGGING", "TRANSFORMERS_")):
+            del os.environ[name]
+    threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
+    os.environ.update(
+        HF_ENDPOINT=hub.url,
+        HF_TOKEN="hf_write",
+        HF_HOME=home,
+        HF_HUB_DISABLE_XET="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_DISABLE_UPDATE_CHECK="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        HF_UPDATE_DOWNLOAD_COUNTS="0",
+        DO_NOT_TRACK="1",
+        NO_PROXY="127.0.0.1",
+        no_proxy="127.0.0.1",
+        TOKENIZERS_PARALLELISM="false",
+        OMP_NUM_THREADS=threads,
+        MKL_NUM_THREADS=threads,
+    )
+
+
+@pytest.fixture
+def hub(pytestconfig):
+    """The Hub behind HF_ENDPOINT, empty as is the cache. A request that it does not know fails the test."""
+    hub = pytestconfig.loopback_hub
+    hub.clear()
+    shutil.rmtree(f"{pytestconfig.hub_home}/hub", ignore_errors=True)
+    yield hub
+    assert not hub.unhandled
+
+
+@pytest.fixture
+def run_python(hub, tmp_path_factory):
+    """Run code in another process, with the same Hub, empty caches and, unless told otherwise, without the package."""
+
+    def run(code, *, without_package=True, env=None):
+        folder = tmp_path_factory.mktemp("python")
+        environment = {**os.environ, "HF_HOME": str(folder / "home"), **(env or {})}
+        environment.pop("PYTHONPATH", None)
+        code = (WITHOUT_PACKAGE if without_package else "") + textwrap.dedent(code)
+        command = [sys.executable, "-c", code]
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        if result.returncode:
+            raise RuntimeError(f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}")
+        return result.stdout
+
+    return run

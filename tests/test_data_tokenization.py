@@ -1,0 +1,249 @@
+import subprocess
+import sys
+import unicodedata
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from hf_attn_faith.data import tokenization
+from hf_attn_faith.data.planted import planted
+from hf_attn_faith.data.tokenization import (
+    encode,
+    load_tokenizer,
+    rationale_attention,
+    special_token_ids,
+    train_word_tokenizer,
+)
+from hf_attn_faith.errors import InputError
+
+TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
+
+
+def dataset(*texts, **columns):
+    columns = {"text": list(texts), "label": [0] * len(texts), **columns}
+    return datasets.Dataset.from_dict(columns).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
+
+
+@pytest.fixture(scope="module")
+def bert():
+    """A word-level tokenizer that puts [CLS] and [SEP] around a text."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "film"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $0 [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("It's a film; I don't care...", "it's a film ; i don't care . . ."),
+        ("it 's n't we 'll", "it 's n't we 'll"),
+        ("rock'n'roll don’t", "rock'n'roll don’t"),
+        ("a 'sad' film's dogs' end", "a ' sad ' film's dogs ' end"),
+        ('"quoted" (well-made) a_b', '" quoted " ( well - made ) a _ b'),
+        ("café e\u0301te\u0301 naïve 😀\tтест 電影", "café été naïve 😀 тест 電影"),
+        ("1,000 in 1999: 3.5", "1 , 000 in 1999 : 3 . 5"),
+        ("<pad> <unk>", "< pad > < unk >"),
+        ("  \n ", ""),
+    ],
+)
+def test_words(text, words):
+    tokenizer = train_word_tokenizer([text, "x"])
+    assert tokenizer.tokenize(text) == words.split()
+    assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
+
+
+def test_masked_digits_keep_their_place_in_the_text():
+    tokenizer = train_word_tokenizer(["1,000 in 1999: 3.5 films, 2nd"], digits="mask")
+    text = "at 12,345.6 in 2024: b2b"
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    assert tokenizer.tokenize("in 2024: 12,345.6") == ["in", "0", ":", "0"]
+    # The tokenizers library says where in the number, not how far it goes.
+    places = zip(encoded["offset_mapping"], ["at", "12,345.6", "in", "2024", ":", "b2b"], strict=True)
+    assert all(start < end and text[start:end] in word for (start, end), word in places)
+    assert encoded["input_ids"][1] == encoded["input_ids"][3] != tokenizer.unk_token_id
+
+
+def test_ids_by_frequency_then_alphabet():
+    tokenizer = train_word_tokenizer(TEXTS)
+    words = ["<pad>", "<unk>", "the", "film", "!", ",", ".", "don't", "end", "good", "it", "it's", "of", "see"]
+    assert sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get) == words
+    assert train_word_tokenizer(TEXTS).get_vocab() == tokenizer.get_vocab()
+    assert tokenizer("unseen words see")["input_ids"] == [1, 1, words.index("see")]
+
+
+def test_options_of_the_vocabulary():
+    assert train_word_tokenizer(TEXTS, min_frequency=2).get_vocab().keys() == {"<pad>", "<unk>", "the", "film"}
+    assert train_word_tokenizer(TEXTS, max_vocab_size=1).get_vocab().keys() == {"<pad>", "<unk>", "the"}
+    assert {"The", "the"} <= train_word_tokenizer(TEXTS, lowercase=False).get_vocab().keys()
+    many = [" ".join(f"w{i}" for i in range(40_000))]
+    assert len(train_word_tokenizer(many)) == 40_002
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=40))
+def test_no_character_is_lost(text):
+    tokenizer = train_word_tokenizer(["x"], lowercase=False)
+    words = [word for word, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+    assert "".join(words) == "".join(text.split()) or any(unicodedata.category(c)[0] in "CZ" for c in text)
+
+
+def test_no_words_at_all():
+    with pytest.raises(InputError) as error:
+        train_word_tokenizer(TEXTS, min_frequency=9)
+    assert str(error.value) == ("No word for the vocabulary: none stands --min_frequency 9 times in train; lower it.")
+
+
+def test_loads_where_the_package_is_not(tmp_path):
+    tokenizer = train_word_tokenizer(TEXTS, digits="mask")
+    tokenizer.save_pretrained(tmp_path)
+    code = (
+        "import sys; sys.modules['hf_attn_faith'] = None\n"
+        "from transformers import AutoTokenizer\n"
+        f"t = AutoTokenizer.from_pretrained({str(tmp_path)!r})\n"
+        "assert t.padding_side == 'right' and t.model_input_names == ['input_ids', 'attention_mask']\n"
+        "assert t.pad_token_id == 0 and t.unk_token_id == 1 and not t.clean_up_tokenization_spaces\n"
+        "e = t(['See <pad> it, 12 times', 'the'], padding=True)\n"
+        "assert set(e) == {'input_ids', 'attention_mask'}\n"
+        "print(e['input_ids'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    expected = tokenizer(["See <pad> it, 12 times", "the"], padding=True)["input_ids"]
+    assert result.stdout.strip() == str(expected)
+    assert 0 not in expected[0]
+
+
+def test_load_tokenizer(tmp_path, bert, caplog):
+    bert.padding_side = "left"
+    bert.save_pretrained(tmp_path / "bert")
+    bert.padding_side = "right"
+    loaded = load_tokenizer(str(tmp_path / "bert"))
+    assert loaded.padding_side == "right"
+    assert special_token_ids(loaded) == [2, 3]
+
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"a": 0, "<eos>": 1})), eos_token="<eos>"
+    ).save_pretrained(tmp_path / "no-pad")
+    loaded = load_tokenizer(str(tmp_path / "no-pad"))
+    assert (loaded.pad_token, loaded.pad_token_id, len(loaded)) == ("<pad>", 2, 3)
+    assert special_token_ids(loaded) == [1]
+    assert f"The tokenizer {tmp_path / 'no-pad'} has no pad token: <pad> was added as id 2." in caplog.messages
+
+
+def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
+    with pytest.raises(InputError) as error:
+        load_tokenizer(str(tmp_path))
+    assert str(error.value).startswith(f"--tokenizer {tmp_path} cannot be loaded (")
+    assert str(error.value).endswith(
+        "): give a folder with tokenizer.json or the name of a Hub repo, or leave the option out for a word-level "
+        "tokenizer."
+    )
+    assert "\n" not in str(error.value)
+
+    class Slow:
+        is_fast = False
+
+    monkeypatch.setattr(tokenization.AutoTokenizer, "from_pretrained", lambda name: Slow())
+    with pytest.raises(InputError) as error:
+        load_tokenizer("me/slow")
+    assert str(error.value) == ("--tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
+
+
+def test_special_token_ids_of_the_word_tokenizer():
+    assert special_token_ids(train_word_tokenizer(TEXTS)) == []
+
+
+def test_encode(caplog):
+    tokenizer = train_word_tokenizer(TEXTS)
+    data = dataset("the film", "", "good good good good", label=[1, 0, 1])
+    encoded = encode(data, tokenizer, max_length=3)
+    assert encoded.column_names == ["row", "label", "length", "input_ids", "attention_mask"]
+    assert encoded["row"][:] == [0, 1, 2]
+    assert encoded["label"][:] == [1, 0, 1]
+    assert encoded.features["label"] == data.features["label"]
+    assert encoded["length"][:] == [2, 0, 3]
+    good = tokenizer.get_vocab()["good"]
+    assert encoded["input_ids"][:] == [[2, 3], [], [good] * 3]
+    assert encoded["attention_mask"][:] == [[1, 1], [], [1, 1, 1]]
+    assert caplog.messages == [
+        "dataset: 1 of 3 texts were cut to --max_length 3 tokens.",
+        "dataset: 1 of 3 texts are empty after tokenisation.",
+    ]
+
+
+def test_encode_every_split_of_more_than_a_batch(tmp_path):
+    words = [" ".join(["good"] * (i % 7 + 1)) for i in range(2500)]
+    data = datasets.DatasetDict({"train": dataset(*words), "test": dataset("good")})
+    encoded = encode(data, train_word_tokenizer(TEXTS))
+    assert encoded["train"]["length"][:] == [i % 7 + 1 for i in range(2500)]
+    assert encoded["train"]["row"][:] == list(range(2500))
+    encoded.save_to_disk(tmp_path / "encoded")
+    assert datasets.load_from_disk(tmp_path / "encoded")["train"].to_list() == encoded["train"].to_list()
+
+
+def test_encode_with_added_tokens(bert, caplog):
+    data = dataset("good film good", "", rationale=[[[5, 9]], []])
+    encoded = encode(data, bert, max_length=4)
+    assert encoded["input_ids"][:] == [[2, 4, 5, 3], [2, 3]]
+    assert encoded["rationale_attention"][:] == [[0, 0, 1, 0], [0, 0]]
+    assert encoded["off_rationale_attention"][:] == [[0, 1, 0, 0], [0, 0]]
+    assert "dataset: 1 of 2 texts are empty after tokenisation." in caplog.messages
+    with pytest.raises(InputError) as error:
+        encode(data, bert, max_length=2)
+    assert str(error.value) == "--max_length 2 leaves no room for text: the tokenizer itself adds 2 tokens."
+
+
+def test_a_split_without_tokens(bert):
+    data = datasets.DatasetDict({"test": dataset("", " ")})
+    for tokenizer in (bert, train_word_tokenizer(TEXTS)):
+        with pytest.raises(InputError) as error:
+            encode(data, tokenizer)
+        assert str(error.value) == ("The split test has no token in any of its 2 texts: look at its text column.")
+
+
+def test_rationale_attention():
+    offsets, spans = [(0, 0), (0, 4), (5, 9), (10, 11), (0, 0)], [[6, 7], [10, 11]]
+    assert rationale_attention(offsets, spans).tolist() == [0, 0, 0.5, 0.5, 0]
+    assert rationale_attention(offsets, spans, inside=False).tolist() == [0, 1, 0, 0, 0]
+    assert rationale_attention(offsets, [[4, 5]]) is None  # between two tokens
+    assert rationale_attention(offsets, []) is None
+    assert rationale_attention([], [[0, 4]]) is None
+    assert rationale_attention([(0, 4)], [[0, 4]], inside=False) is None
+
+
+def test_rationales_cut_away_become_uniform_and_are_counted(caplog):
+    tokenizer = train_word_tokenizer(TEXTS)
+    data = dataset("the film good", "good", "the film", rationale=[[[9, 13]], [[0, 4]], [[4, 8]]])
+    encoded = encode(data, tokenizer, max_length=2)
+    assert encoded["rationale_attention"][:] == [[0.5, 0.5], [1], [0, 1]]
+    assert encoded["off_rationale_attention"][:] == [[0.5, 0.5], [1], [1, 0]]
+    assert caplog.messages[1:] == [
+        "dataset: 1 of 3 texts have no token in their rationale: rationale_attention is uniform.",
+        "dataset: 1 of 3 texts have no token outside it: off_rationale_attention is uniform.",
+    ]
+
+
+def test_rationales_of_planted():
+    data = planted(num_train=50, num_validation=2, num_test=2)
+    tokenizer = train_word_tokenizer(data["train"]["text"])
+    encoded = encode(data["train"], tokenizer)
+    for row, text in zip(encoded, data["train"], strict=True):
+        inside, outside = np.array(row["rationale_attention"]), np.array(row["off_rationale_attention"])
+        [[start, end]] = text["rationale"]
+        [position] = np.flatnonzero(inside)
+        assert tokenizer.convert_ids_to_tokens(row["input_ids"][position]) == text["text"][start:end]
+        assert inside.sum() == 1
+        assert outside.sum() == pytest.approx(1, abs=1e-6)
+        assert not (inside * outside).any()
+        assert len(inside) == len(outside) == row["length"]

@@ -1,0 +1,312 @@
+import copy
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from hf_attn_faith import divergences
+from hf_attn_faith.errors import InputError
+from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
+from hf_attn_faith.prediction import predict, with_base_outputs
+from hf_attn_faith.training.adversarial import (
+    AdversarialTrainingArguments,
+    ModelConsistentAdversarialTrainer,
+    new_adversary,
+)
+from hf_attn_faith.training.classification import (
+    ClassificationTrainer,
+    ClassificationTrainingArguments,
+    new_classifier,
+    reference_class_weights,
+)
+
+
+def toy_dataset(rows=60, seed=0, max_length=9):
+    """The label is whether token 2 stands in the text (else 3 does)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rows)
+    texts = []
+    for label in labels:
+        text = rng.integers(4, 30, rng.integers(1, max_length)).tolist()
+        text.insert(rng.integers(len(text) + 1), 2 if label else 3)
+        texts.append(text)
+    return datasets.Dataset.from_dict(
+        {
+            "input_ids": texts,
+            "attention_mask": [[1] * len(text) for text in texts],
+            "label": labels.tolist(),
+            "length": [len(text) for text in texts],
+            "row": list(range(rows)),
+        }
+    ).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
+
+
+def toy_model(seed=0, **settings):
+    config = LstmAttentionConfig(vocab_size=30, embedding_size=8, hidden_size=6, **settings)
+    return new_classifier(LstmAttentionForSequenceClassification, config, seed)
+
+
+def classification_arguments(path, **settings):
+    return ClassificationTrainingArguments(str(path), **{"disable_tqdm": True, "use_cpu": True, **settings})
+
+
+def adversarial_arguments(path, **settings):
+    return AdversarialTrainingArguments(str(path), **{"disable_tqdm": True, "use_cpu": True, **settings})
+
+
+@pytest.fixture(scope="module")
+def trained_base(tmp_path_factory):
+    arguments = classification_arguments(tmp_path_factory.mktemp("base"), num_train_epochs=15, learning_rate=2e-2)
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(200), toy_dataset(60, seed=1))
+    trainer.train()
+    return trainer
+
+
+def test_a_classifier_learns_and_keeps_its_best_epoch(trained_base):
+    history = [entry for entry in trained_base.state.log_history if "eval_loss" in entry]
+    assert len(history) == 15
+    best = min(entry["eval_loss"] for entry in history)
+    assert trained_base.evaluate()["eval_loss"] == pytest.approx(best, abs=1e-5)
+    assert trained_base.evaluate()["eval_f1"] > 0.95
+
+
+def test_training_is_built_under_the_seed():
+    assert torch.equal(toy_model(3).embedding.weight, toy_model(3).embedding.weight)
+    assert not torch.equal(toy_model(3).embedding.weight, toy_model(4).embedding.weight)
+    assert toy_model(3).config.init_seed == 3
+
+
+class GradientAtFirstStep(TrainerCallback):
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 0:
+            self.gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def first_gradient(make_trainer, tmp_path, rows, batch_size, steps, arguments, **settings):
+    spy = GradientAtFirstStep()
+    trainer = make_trainer(
+        arguments(
+            tmp_path,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=steps,
+            num_train_epochs=1,
+            eval_strategy="no",
+            save_strategy="no",
+            load_best_model_at_end=False,
+            train_sampling_strategy="sequential",
+            **settings,
+        )
+    )
+    trainer.add_callback(spy)
+    trainer.train()
+    return spy.gradient
+
+
+@pytest.mark.parametrize("kind", ["classification", "adversarial"])
+@pytest.mark.parametrize(("rows", "batch_size", "steps"), [(8, 4, 2), (10, 4, 3)])
+def test_gradient_accumulation_is_exact(kind, rows, batch_size, steps, tmp_path, trained_base):
+    data = toy_dataset(rows)
+    if kind == "classification":
+        arguments = classification_arguments
+        settings = {"class_weights": [1.0, 3.0]}
+
+        def make(args):
+            return ClassificationTrainer(toy_model(), args, data)
+    else:
+        arguments = adversarial_arguments
+        settings = {"kl_weight": 0.1}
+
+        def make(args):
+            return ModelConsistentAdversarialTrainer(toy_model(5), trained_base.model, args, data)
+
+    whole = first_gradient(make, tmp_path, rows, rows, 1, arguments, **settings)
+    parts = first_gradient(make, tmp_path, rows, batch_size, steps, arguments, **settings)
+    torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+
+
+def test_batches_are_grouped_by_length(tmp_path):
+    data = toy_dataset(1000, max_length=60)
+    arguments = classification_arguments(tmp_path, per_device_train_batch_size=8)
+    trainer = ClassificationTrainer(toy_model(), arguments, data, data)
+    real = padded = 0
+    for batch in trainer.get_train_dataloader():
+        real += batch["attention_mask"].sum().item()
+        padded += batch["attention_mask"].numel()
+    assert 1 - real / padded < 0.1
+
+
+def test_class_weights():
+    assert reference_class_weights([0, 0, 0, 1], 2) == [1.0, 3.0]
+    assert reference_class_weights([0, 0, 1, 2], 3) == pytest.approx([2 / 3, 4 / 3, 4 / 3])
+
+
+def test_class_weights_scale_each_texts_loss(tmp_path):
+    arguments = classification_arguments(tmp_path, class_weights=[0.0, 2.0])
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(), toy_dataset())
+    logits, labels = torch.randn(4, 2), torch.tensor([0, 1, 1, 0])
+    losses = trainer.instance_losses({"labels": labels}, type("Output", (), {"logits": logits}))
+    expected = -logits.log_softmax(-1)[torch.arange(4), labels] * torch.tensor([0.0, 2, 2, 0])
+    torch.testing.assert_close(losses, expected)
+    with pytest.raises(InputError, match="--class_weights has 3 weights for 2 labels"):
+        ClassificationTrainer(toy_model(), classification_arguments(tmp_path, class_weights=[1.0, 1, 1]))
+    with pytest.raises(InputError, match="one finite weight"):
+        classification_arguments(tmp_path, class_weights=[-1.0, 1])
+
+
+def test_weight_decay_spares_biases_and_attention(tmp_path):
+    model = toy_model()
+    trainer = ClassificationTrainer(model, classification_arguments(tmp_path), eval_dataset=toy_dataset())
+    decayed = trainer.get_decay_parameter_names(model)
+    assert "embedding.weight" in decayed and "classifier.weight" in decayed
+    assert not any("bias" in name or "attention" in name for name in decayed)
+
+
+def adversary_trainer(tmp_path, base, kl_weight, start="other-seed", epochs=30, **settings):
+    arguments = adversarial_arguments(
+        tmp_path, num_train_epochs=epochs, kl_weight=kl_weight, learning_rate=1e-2, **settings
+    )
+    data = toy_dataset(200).remove_columns("label"), toy_dataset(60, seed=1).remove_columns("label")
+    return ModelConsistentAdversarialTrainer(new_adversary(base, start, seed=7), base, arguments, *data)
+
+
+def test_an_adversary_agrees_in_output_and_differs_in_attention(tmp_path, trained_base):
+    """Without labels, and against an imitation (λ = 0) of the same base."""
+    base = trained_base.model
+    metrics = {}
+    for kl_weight in (0.0, 0.1):
+        trainer = adversary_trainer(tmp_path / str(kl_weight), base, kl_weight)
+        trainer.train()
+        metrics[kl_weight] = trainer.evaluate()
+    assert metrics[0.0]["eval_tvd"] < 0.1
+    assert metrics[0.1]["eval_tvd"] < 0.15
+    assert metrics[0.1]["eval_jsd"] > metrics[0.0]["eval_jsd"] + 0.2
+    for kl_weight, values in metrics.items():
+        assert values["eval_loss"] == pytest.approx(values["eval_tvd"] - kl_weight * values["eval_kl"], abs=1e-5)
+
+
+def test_what_the_adversarial_trainer_logs_is_what_prediction_sets_say(tmp_path, trained_base):
+    base = trained_base.model
+    # 200 texts in batches of 40: the logged loss is a mean over steps, the divergences are means over texts.
+    trainer = adversary_trainer(tmp_path, base, 0.05, epochs=2, per_device_train_batch_size=40)
+    trainer.train()
+    logged = trainer.evaluate()
+    data = toy_dataset(60, seed=1)
+    a, b = predict(trainer.model, data, progress=False), predict(base, data, progress=False)
+    tvd = [np.abs(np.subtract(x, y)).sum() / 2 for x, y in zip(a["probabilities"], b["probabilities"], strict=True)]
+    jsd = [
+        divergences.jsd(torch.tensor(x).double(), torch.tensor(y).double()).item()
+        for x, y in zip(a["token_attention"], b["token_attention"], strict=True)
+    ]
+    assert logged["eval_tvd"] == pytest.approx(np.mean(tvd), abs=1e-5)
+    assert logged["eval_jsd"] == pytest.approx(np.mean(jsd), abs=1e-5)
+    training_entries = [entry for entry in trainer.state.log_history if "loss" in entry]
+    for entry in training_entries:
+        assert entry["loss"] == pytest.approx(entry["tvd"] - 0.05 * entry["kl"], abs=1e-3)
+        assert 0 <= entry["jsd"] <= np.log(2)
+
+
+def test_selection_and_early_stopping_go_by_the_validation_objective(tmp_path, trained_base):
+    trainer = adversary_trainer(tmp_path, trained_base.model, 0.05, epochs=60, early_stopping_patience=2)
+    trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(losses) < 60
+    assert int(np.argmin(losses)) == len(losses) - 3
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_the_base_is_run_once_for_each_dataset(tmp_path, trained_base, monkeypatch):
+    base = copy.deepcopy(trained_base.model)
+    rows_seen = []
+    forward = base.forward
+    monkeypatch.setattr(base, "forward", lambda *a, **k: rows_seen.append(len(k["input_ids"])) or forward(*a, **k))
+    adversary_trainer(tmp_path, base, 0.05, epochs=3).train()
+    assert sum(rows_seen) == 200 + 60
+
+
+def test_base_outputs_stand_beside_their_rows(trained_base):
+    data = toy_dataset(50)
+    columns = with_base_outputs(data, trained_base.model, batch_size=7, progress=False)
+    again = with_base_outputs(columns, trained_base.model, progress=False)
+    assert again.column_names == columns.column_names
+    for row in columns.select([0, 13, 49]):
+        output = trained_base.model(torch.tensor([row["input_ids"]]))
+        np.testing.assert_allclose(row["base_probabilities"], output.logits.softmax(-1)[0].detach(), atol=1e-6)
+        np.testing.assert_allclose(row["base_token_log_attention"], output.token_log_attention[0].detach(), atol=1e-5)
+
+
+def test_starts():
+    base = toy_model(0)
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.add_(0.1)  # "training"
+    same, other, warm = (new_adversary(base, start, seed=7) for start in ("same-seed", "other-seed", "warm"))
+    assert torch.equal(same.embedding.weight, toy_model(0).embedding.weight)
+    assert torch.equal(other.embedding.weight, toy_model(7).embedding.weight)
+    assert torch.equal(warm.embedding.weight, base.embedding.weight)
+    assert not torch.equal(warm.attention_query.weight, base.attention_query.weight)
+    assert not torch.equal(warm.attention_projection.weight, base.attention_projection.weight)
+    assert warm is not base and base.config.init_seed == 0
+    with pytest.raises(InputError, match="--seed 0 is the base's own"):
+        new_adversary(base, "other-seed", seed=0)
+    base.config.init_seed = None
+    with pytest.raises(InputError, match="no `init_seed`"):
+        new_adversary(base, "same-seed")
+    with pytest.raises(InputError, match="attention type is `uniform`"):
+        new_adversary(toy_model(attention_type="uniform"))
+
+
+def test_the_adversarial_trainer_refuses_what_cannot_be(tmp_path):
+    base, arguments = toy_model(), adversarial_arguments(tmp_path)
+    with pytest.raises(InputError, match="base_model is model"):
+        ModelConsistentAdversarialTrainer(base, base, arguments)
+    with pytest.raises(InputError, match="vocab_size is 31, the base's 30"):
+        config = LstmAttentionConfig(vocab_size=31, embedding_size=8, hidden_size=6)
+        ModelConsistentAdversarialTrainer(LstmAttentionForSequenceClassification(config), base, arguments)
+    with pytest.raises(InputError, match="id2label"):
+        ModelConsistentAdversarialTrainer(toy_model(num_labels=3), base, arguments)
+    with pytest.raises(InputError, match="--kl_weight -0.1"):
+        adversarial_arguments(tmp_path, kl_weight=-0.1)
+
+
+def test_texts_of_length_zero_and_one_train(tmp_path, trained_base):
+    data = datasets.concatenate_datasets([toy_dataset(20).select_columns(["input_ids", "label", "length"])] * 2)
+    data = data.map(lambda row, i: {"input_ids": row["input_ids"][: i % 2], "length": i % 2}, with_indices=True)
+    arguments = classification_arguments(tmp_path / "c", num_train_epochs=1)
+    trainer = ClassificationTrainer(toy_model(), arguments, data, data)
+    trainer.train()
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+    arguments = adversarial_arguments(tmp_path / "a", num_train_epochs=1)
+    trainer = ModelConsistentAdversarialTrainer(toy_model(3), trained_base.model, arguments, data, data)
+    trainer.train()
+    assert np.isfinite(trainer.evaluate()["eval_loss"])
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(tmp_path):
+    """`accelerate launch` over two CPU processes: the same first gradient as one process on the whole batch."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import test_training as t, torch\n"
+        "from accelerate import PartialState\n"
+        "size = 8 // PartialState().num_processes\n"
+        "make = lambda args: t.ClassificationTrainer(t.toy_model(), args, t.toy_dataset(8))\n"
+        "g = t.first_gradient(make, sys.argv[2], 8, size, 1, t.classification_arguments)\n"
+        "if PartialState().is_main_process: print('GRADIENT', g.double().square().sum().item())\n"
+    )
+    values = []
+    for processes in ("1", "2"):
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", processes]
+        command += ["--num_machines", "1", "--mixed_precision", "no", str(script)]
+        from pathlib import Path
+
+        result = subprocess.run(
+            [*command, str(Path(__file__).parent), str(tmp_path / "out")], capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 0, result.stderr
+        values += [float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("GRADIENT")]
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
