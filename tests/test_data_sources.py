@@ -411,6 +411,10 @@ def test_a_row_with_too_many_cells(tmp_path):
     message = failure(tmp_path / "train.csv")
     assert message.startswith(f"{tmp_path}/train.csv cannot be read as csv (")
     assert "line 3" in message
+    (tmp_path / "train.csv").write_text("text,label\na,1,x\nb,0,x\n")
+    assert failure(tmp_path / "train.csv") == (
+        f"{tmp_path}/train.csv cannot be read as csv (rows have more cells than the header): repair or replace it."
+    )
 
 
 def test_files_and_folders_that_are_none(tmp_path):

@@ -167,5 +167,8 @@ def plan(config: AuditConfig) -> list[Stage]:
     analysis("uniform_baseline", stages.compare_uniform, [*seeds, *uniform], **score)
     analysis("seed_variance", stages.compare_seeds, seeds)
     analysis("adversaries", stages.compare_adversaries, [base, *adversaries], **score)
+    if config.num_seeds > 1:
+        analysis("calibration", stages.calibrate, [*seeds, *adversaries])
     analysis("guided_mlp", stages.score_guides, guides, **score)
+    analysis("guided_mlp_differences", stages.compare_guides, guides, **score)
     return made

@@ -12,7 +12,7 @@ import pandas as pd
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from ..analyses.bootstrap import f1_difference
+from ..analyses.bootstrap import f1_difference, mean_difference, superiority
 from ..analyses.comparison import compare
 from ..analyses.scores import positive_index, scores
 from ..arguments import ClassifierArguments, DataArguments
@@ -163,19 +163,14 @@ def score_classifiers(place: Place, names, positive_label) -> None:
 def compare_uniform(place: Place, names, positive_label) -> None:
     """Wiegreffe & Pinter, section 3.2: is attention needed at all?"""
     groups = {
-        "base": [name for name in names if not name.startswith("uniform")],
-        "uniform": [name for name in names if name.startswith("uniform")],
+        "base": [place.predictions(name) for name in names if not name.startswith("uniform")],
+        "uniform": [place.predictions(name) for name in names if name.startswith("uniform")],
     }
-    rows, predicted = [], {}
-    for group, members in groups.items():
-        sets = [place.predictions(name) for name in members]
-        rows.append({"model": group, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)})
-        predicted[group] = np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets])
-    labels = np.array(sets[0]["label"])
-    difference = f1_difference(
-        labels, predicted["base"], predicted["uniform"], positive_index(sets[0], positive_label), place.seed
-    )
-    rows[0] |= dict(zip(("f1_difference", "f1_difference_low", "f1_difference_high"), difference, strict=True))
+    rows = [
+        {"model": group, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
+        for group, sets in groups.items()
+    ]
+    rows[0] |= _f1_difference(groups["base"], groups["uniform"], positive_label, place.seed)
     write_summary(place, rows)
 
 
@@ -211,14 +206,73 @@ def compare_adversaries(place: Place, names, positive_label) -> None:
 
 def score_guides(place: Place, names, positive_label) -> None:
     """Wiegreffe & Pinter, section 3.4: what are the weights worth to a model that sees each token alone?"""
+    rows = [
+        {"guide": guide, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
+        for guide, sets in by_guide(place, names).items()
+    ]
+    write_summary(place, rows)
+
+
+def compare_guides(place: Place, names, positive_label) -> None:
+    """Every pair of guides: the difference of F1 with its interval."""
+    guides = by_guide(place, names)
+    rows = [
+        {"guide_a": a, "guide_b": b, **_f1_difference(guides[a], guides[b], positive_label, place.seed)}
+        for a, b in combinations(guides, 2)
+    ]
+    write_summary(place, rows)
+
+
+def calibrate(place: Place, names) -> None:
+    """Is an adversary further from the base than another seed is, in attention and in output?"""
+    base = place.predictions(names[0])
+    pairs = {name: compare(base, place.predictions(name)) for name in names[1:]}
+
+    def values(members, column):
+        return np.array([pairs[name][column] for name in members])
+
+    seeds = [name for name in pairs if name.startswith("seed")]
+    groups: dict[str, list[str]] = {}
+    for name in pairs:
+        if name not in seeds:
+            groups.setdefault(name.rsplit("-", 1)[0], []).append(name)
+    rows = []
+    for group, adversaries in groups.items():
+        _, kl_weight, start = group.split("-", 2)
+        row = {"kl_weight": float(kl_weight), "start": start}
+        for column in ("jsd", "tvd"):
+            a, s = values(adversaries, column), values(seeds, column)
+            difference = mean_difference(a, s, place.seed)
+            row |= {
+                f"{column}_difference": difference.estimate,
+                f"{column}_ci_low": difference.low,
+                f"{column}_ci_high": difference.high,
+            }
+            if column == "jsd":
+                row["superiority"] = superiority(a, s)
+        row |= {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
+        few = [
+            f"fewer than {n} {what}"
+            for n, what, k in ((5, "seeds", len(seeds) + 1), (3, "adversaries", len(adversaries)))
+            if k < n
+        ]
+        rows.append({**row, "warning": ", ".join(few) and f"poorly estimated: {', '.join(few)}"})
+    write_summary(place, rows)
+
+
+def by_guide(place: Place, names) -> dict[str, list[datasets.Dataset]]:
+    """The test prediction sets of the guided MLPs, grouped by their guide."""
     guides: dict[str, list] = {}
     for name in names:
         guides.setdefault(name.removeprefix("guided-").rsplit("-", 1)[0], []).append(place.predictions(name))
-    rows = [
-        {"guide": guide, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
-        for guide, sets in guides.items()
-    ]
-    write_summary(place, rows)
+    return guides
+
+
+def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed: int) -> dict[str, float]:
+    labels = np.array(sets_a[0]["label"])
+    predicted = [np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets]) for sets in (sets_a, sets_b)]
+    difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
+    return {"f1_difference": difference.estimate, "f1_ci_low": difference.low, "f1_ci_high": difference.high}
 
 
 def summary(pair: pd.DataFrame) -> dict[str, float]:

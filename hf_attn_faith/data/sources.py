@@ -27,6 +27,8 @@ TEXT_COLUMNS = ("text", "sentence", "content", "review", "review_text", "review_
 LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "sentiment")
 # What hand-written files say for a label that is missing; a class may well be called "none".
 MISSING_LABELS = ("", "nan", "NaN")
+# How datasets, pandas and pyarrow say that a file has no rows.
+NO_ROWS = ("corresponds to no data", "No columns to parse", "BatchSize must be greater than 0")
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 SPANS = datasets.List(datasets.List(datasets.Value("int64")))
 
@@ -82,8 +84,11 @@ def load_text_classification(
 
     splits = {split: splits[split] for split in SPLITS if split in splits}
     text_column, label_column = _columns(splits, origins, text_column, label_column)
-    splits = _encode_labels(splits, origins, label_column)
-    splits = {split: _checked(dataset, origins[split], text_column, clean_markup) for split, dataset in splits.items()}
+    labels, feature = _labels(splits, origins, label_column)
+    splits = {
+        split: _checked(splits[split], origins[split], text_column, labels[split], feature, clean_markup)
+        for split in labels
+    }
     if "test" not in splits and test_fraction is None:
         raise InputError(f"{dataset_name} has no test split with labels: give --test_fraction to split one off train.")
     for split, fraction in (("test", test_fraction), ("validation", validation_fraction)):
@@ -159,30 +164,39 @@ def _read_files(name, files):
 
 
 def _read_split(files: list[Path]) -> datasets.Dataset:
-    builder, options = FORMATS[files[0].suffix.lower()], {}
+    suffix, names = files[0].suffix.lower(), ", ".join(map(str, files))
+    verbosity = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs its errors and raises them too
     try:
-        if builder == "csv":
-            separator = "\t" if files[0].suffix.lower() == ".tsv" else ","
-            options = {"sep": separator, "quoting": csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL}
-            # Every cell as it is written: a text such as "2012" or "null" stays one. An empty cell is missing.
-            header = pd.read_csv(files[0], nrows=0, **options).columns
-            features = datasets.Features(dict.fromkeys(header, datasets.Value("string")))
-            options |= {"features": features, "keep_default_na": False, "na_values": [""]}
-        return datasets.load_dataset(builder, data_files=list(map(str, files)), split="train", **options)
+        options = _csv_options(files[0], "\t" if suffix == ".tsv" else ",") if FORMATS[suffix] == "csv" else {}
+        return datasets.load_dataset(FORMATS[suffix], data_files=list(map(str, files)), split="train", **options)
     except Exception as error:  # pyarrow's, pandas' and datasets' own: all say that the file is not what it seems
-        names = ", ".join(map(str, files))
         cause = error.__cause__ or error
         if any(words in str(cause) for words in NO_ROWS) or not any(file.stat().st_size for file in files):
             raise InputError(f"{names} is empty: give texts and labels.") from error
-        raise InputError(f"{names} cannot be read as {builder} ({_shortened(str(cause), 200)}): repair or replace it.") from error
+        reason = _shortened(str(cause) or type(cause).__name__, 200)
+        raise InputError(f"{names} cannot be read as {FORMATS[suffix]} ({reason}): repair or replace it.") from error
+    finally:
+        datasets.logging.set_verbosity(verbosity)
+
+
+def _csv_options(file: Path, separator: str) -> dict:
+    """Reads every cell as it is written: a text such as "2012" or "null" stays one. An empty cell is missing."""
+    options = {"sep": separator, "quoting": csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL}
+    head = pd.read_csv(file, nrows=1, **options)
+    if not isinstance(head.index, pd.RangeIndex):
+        raise ValueError("rows have more cells than the header")  # pandas takes the first for row names
+    features = datasets.Features(dict.fromkeys(head.columns, datasets.Value("string")))
+    return {**options, "features": features, "keep_default_na": False, "na_values": [""]}
 
 
 def _read_hub(name, config, revision):
     try:
         loaded = datasets.load_dataset(name, config, revision=revision)
     except Exception as error:  # connection, name, configuration, revision, script: the message says which
+        reason = _shortened(str(error) or type(error).__name__, 200)
         raise InputError(
-            f"{name} is no folder or file here and cannot be loaded from the Hub ({_shortened(str(error) or type(error).__name__, 200)}): "
+            f"{name} is no folder or file here and cannot be loaded from the Hub ({reason}): "
             "check --dataset_name, --dataset_config and --dataset_revision."
         ) from error
     splits = {SPLIT_OF_WORD[split]: dataset for split, dataset in loaded.items() if split in SPLIT_OF_WORD}

@@ -18,7 +18,7 @@ PAD, UNK = "<pad>", "<unk>"
 
 # A word with its inner apostrophes (don't, rock'n'roll); a clitic that a treebank left standing alone ('s, 'll; its n't
 # is a word already); else one character: a punctuation mark, a symbol.
-WORD = r"[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{N}\p{M}]+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|."
+WORD = r"[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{N}\p{M}]+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|\S"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
 BATCH = 1000
@@ -56,9 +56,8 @@ def train_word_tokenizer(
         steps.append(normalizers.Replace(Regex(NUMBER), "0"))
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
     tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(WORD), "isolated")]
-    )
+    # Keeps the words and removes what is between them, white space, in one pass.
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
     trainer = trainers.WordLevelTrainer(
         vocab_size=2**31 if max_vocab_size is None else max_vocab_size + 2,
         min_frequency=min_frequency,
