@@ -25,6 +25,7 @@ commands:
   train       train one attention classifier
   adversary   train a model-consistent adversary of a saved classifier
   predict     write the prediction set of a saved classifier
+  report      render tables and figures of an audit again, finished or not, and say what they say
 
 Every command takes --config FILE.yaml with the same names as its options, which options on the line override.
 """
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    commands = {"audit": audit, "train": train, "adversary": adversary, "predict": predict}
+    commands = {"audit": audit, "train": train, "adversary": adversary, "predict": predict, "report": report}
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(USAGE, end="")
@@ -60,18 +61,43 @@ def main(argv: list[str] | None = None) -> int:
 
 def audit(argv: list[str]) -> None:
     from .audit.plan import AuditConfig
-    from .audit.runner import run_audit
+    from .audit.runner import describe, run_audit
 
     @dataclass
     class AuditOptions(AuditConfig):
         overwrite: bool = option(False, "Make stages again that were made with other settings.")
+        dry_run: bool = option(False, "Say what would be done and about how long it takes, and do nothing.")
 
     options = parse(AuditOptions, "audit", argv)
     config = AuditConfig(**{f.name: getattr(options, f.name) for f in fields(AuditConfig)})
-    tables = run_audit(config, overwrite=options.overwrite)
-    for path in tables:
+    if options.dry_run:
+        print(describe(config))
+        return
+    run_audit(config, overwrite=options.overwrite)
+    print_report(Path(config.output_dir))
+
+
+def report(argv: list[str]) -> None:
+    if len(argv) != 1 or argv[0].startswith("-"):
+        if argv and argv[0] in ("-h", "--help"):
+            print("usage: hf-attn-faith report RUN_DIR")
+            return
+        raise InputError("usage: hf-attn-faith report RUN_DIR, the --output_dir of an audit.")
+    print_report(Path(argv[0]))
+
+
+def print_report(run_dir: Path) -> None:
+    from .reporting.report import render_report
+    from .reporting.tables import TABLES
+
+    if not (run_dir / "analyses").is_dir():
+        raise InputError(
+            f"{run_dir} holds no finished analysis of an audit: give its --output_dir, or let it get further."
+        )
+    summary = render_report(run_dir)
+    for path in sorted((run_dir / "tables").glob("*.md"), key=lambda path: TABLES.index(path.stem)):
         print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text()}")
-    print(f"Tables: {Path(config.output_dir) / 'tables'}\nModels: {Path(config.output_dir) / 'models'}")
+    print(f"\n{summary}\n\nTables: {run_dir / 'tables'}\nFigures: {run_dir / 'figures'}\nModels: {run_dir / 'models'}")
 
 
 def train(argv: list[str]) -> None:

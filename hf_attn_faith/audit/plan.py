@@ -166,7 +166,7 @@ def plan(config: AuditConfig) -> list[Stage]:
     analysis("classifiers", stages.score_classifiers, [*seeds, *uniform, *adversaries, *guides], **score)
     analysis("uniform_baseline", stages.compare_uniform, [*seeds, *uniform], **score)
     analysis("seed_variance", stages.compare_seeds, seeds)
-    analysis("adversaries", stages.compare_adversaries, [base, *adversaries], **score)
+    analysis("adversaries", stages.compare_adversaries, [*seeds, *uniform, *adversaries], **score)
     if config.num_seeds > 1:
         analysis("calibration", stages.calibrate, [*seeds, *adversaries])
     analysis("guided_mlp", stages.score_guides, guides, **score)

@@ -1,7 +1,9 @@
 """Runs the stages of an audit. The disk is the only state: a stage is finished when its directory is in place."""
 
 import fcntl
+import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -16,18 +18,20 @@ import yaml
 from tqdm.auto import tqdm
 
 from ..analyses.scores import positive_index
+from ..data.word_vectors import WordVectors
 from ..errors import InputError
-from ..reporting.tables import render_tables
 from .plan import AuditConfig, Stage, plan
 from .stages import Place
+
+logger = logging.getLogger(__name__)
 
 
 class StageError(RuntimeError):
     """A stage failed; its cause is chained. What was finished before it stays."""
 
 
-def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = True) -> list[Path]:
-    """Runs every stage that is not finished, in order, and renders the tables; returns their paths.
+def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = True) -> None:
+    """Runs every stage that is not finished, in order. `reporting.report` renders what they found.
 
     Raises:
         InputError: a mistake in the settings or the data; nothing half-written stays. Also where finished stages
@@ -45,13 +49,38 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
         raise InputError(f"--output_dir {run_dir} cannot be made: {error.strerror}.") from error
     try:
         with _locked(run_dir):
+            _remove_corrupt(stages, run_dir)
             _remove_outdated(stages, run_dir, overwrite)
             _run_unfinished(stages, run_dir, config, progress)
-            return render_tables(run_dir, [Path(stage.name).name for stage in stages if stage.derived])
     except InputError:
         if is_new and not (run_dir / "audit.yaml").exists():
             shutil.rmtree(run_dir)
         raise
+
+
+def describe(config: AuditConfig) -> str:
+    """The stages of an audit, which are done, and about how long the rest takes, judged by those that are done."""
+    run_dir = Path(config.output_dir)
+    stages = plan(config)
+    lines, cost, done_cost, done_seconds = [], 0.0, 0.0, 0.0
+    for stage in stages:
+        match _finished_hash(stage, run_dir):
+            case None:
+                state = "to do"
+            case stage.hash:
+                state = "done"
+            case _:
+                state = "to do again" if stage.derived else "made with other settings"
+        if state == "done":
+            done_cost += stage.cost
+            done_seconds += json.loads((run_dir / stage.name / "stage.json").read_text())["seconds"]
+        else:
+            cost += stage.cost
+        lines.append(f"{state:>24}  {stage.name}")
+    left = (
+        f"about {cost * done_seconds / done_cost / 60:.0f} minutes" if done_cost else "unknown before the first stage"
+    )
+    return "\n".join([*lines, f"{len(stages)} stages; time left: {left}."])
 
 
 def _run_unfinished(stages: list[Stage], run_dir: Path, config: AuditConfig, progress: bool) -> None:
@@ -73,37 +102,79 @@ def _run_unfinished(stages: list[Stage], run_dir: Path, config: AuditConfig, pro
                 _run_stage(stage, run_dir, tell)
                 tell(1.0)
             if stage.name == "data":
-                positive_index(datasets.load_from_disk(run_dir / "data" / "test"), config.positive_label)
+                _check(config, run_dir)
                 (run_dir / "audit.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
+
+
+def _check(config: AuditConfig, run_dir: Path) -> None:
+    """What can be known only from the data, before anything is trained."""
+    positive_index(datasets.load_from_disk(run_dir / "data" / "test"), config.positive_label)
+    vectors = run_dir / "data" / "word_vectors.safetensors"
+    if vectors.exists() and (width := WordVectors.load(vectors).matrix.shape[1]) != config.embedding_size:
+        raise InputError(f"--word_vectors have {width} dimensions: give --embedding_size {width}.")
 
 
 def _run_stage(stage: Stage, run_dir: Path, tell) -> None:
     place = run_dir / stage.name
     work = place.with_name(f".{place.name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    marker = work / "unfinished.json"
+    if not (marker.exists() and marker.read_text() == stage.hash):
+        # What another setting left here is of no use; what this one left are checkpoints to go on from.
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        marker.write_text(stage.hash)
     started = time.monotonic()
     try:
         stage.function(Place(place.name, work, run_dir, stage.seed, tell), **stage.settings)
+        marker.unlink()
+        facts = {
+            "hash": stage.hash,
+            "seed": stage.seed,
+            "settings": stage.settings,
+            "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+            "seconds": round(time.monotonic() - started, 2),
+            "sha256": {str(path.relative_to(work)): _sha256(path) for path in _files(work)},
+        }
+        (work / "stage.json").write_text(json.dumps(facts, indent=2) + "\n")
+        os.replace(work, place)
     except InputError:
         shutil.rmtree(work)
         raise
     except Exception as error:
-        raise StageError(f"{stage.name} failed: {type(error).__name__}: {error}") from error
-    facts = {
-        "hash": stage.hash,
-        "seed": stage.seed,
-        "settings": stage.settings,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    (work / "stage.json").write_text(json.dumps(facts, indent=2) + "\n")
-    os.replace(work, place)
+        reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.strerror else error
+        raise StageError(f"{stage.name} failed: {type(error).__name__}: {reason}") from error
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file() and path.name != "stage.json")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _finished_hash(stage: Stage, run_dir: Path) -> str | None:
     path = run_dir / stage.name / "stage.json"
     return json.loads(path.read_text())["hash"] if path.exists() else None
+
+
+def _remove_corrupt(stages: list[Stage], run_dir: Path) -> None:
+    """Takes away finished stages whose files are not what they were when the stage finished; says which."""
+    for stage in stages:
+        directory = run_dir / stage.name
+        if not directory.exists():
+            continue
+        try:
+            recorded = json.loads((directory / "stage.json").read_text())["sha256"]
+        except (OSError, ValueError, KeyError):
+            damaged = "stage.json"
+        else:
+            found = {str(path.relative_to(directory)): _sha256(path) for path in _files(directory)}
+            damaged = next((name for name in recorded if found.get(name) != recorded[name]), None)
+        if damaged is not None:
+            logger.error("%s is damaged (%s): it is made again.", stage.name, damaged)
+            shutil.rmtree(directory)
 
 
 def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> None:

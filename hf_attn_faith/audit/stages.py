@@ -178,23 +178,22 @@ def compare_seeds(place: Place, names) -> None:
     """Wiegreffe & Pinter, section 3.3: how far apart are models that differ in their seed alone? All pairs."""
     rows, instances = [], []
     for a, b in combinations(names, 2):
-        pair = compare(place.predictions(a), place.predictions(b))
-        rows.append({"seed_a": a, "seed_b": b, **summary(pair)})
-        instances.append(pair.assign(seed_a=a, seed_b=b))
+        pair = compare_to(place.predictions(a), place.predictions(b))
+        rows.append({"seed_a": a, "seed_b": b, **distances(pair)})
+        instances.append(pair.assign(model_a=a, model_b=b))
     write_summary(place, rows, instances, ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"])
 
 
 def compare_adversaries(place: Place, names, positive_label) -> None:
-    """Wiegreffe & Pinter, section 4: how far can attention move while the output stays?"""
+    """Wiegreffe & Pinter, section 4: how far can attention move while the output stays? Seeds and uniform models are
+    compared to the base too, as references."""
     base, instances, models = place.predictions(names[0]), [], []
     for name in names[1:]:
-        _, kl_weight, start = name.rsplit("-", 1)[0].split("-", 2)
         prediction_set = place.predictions(name)
-        pair = compare(base, prediction_set)
+        pair = compare_to(base, prediction_set)
         instances.append(pair.assign(model=name))
-        models.append(
-            {"kl_weight": float(kl_weight), "start": start, **summary(pair), **scores(prediction_set, positive_label)}
-        )
+        if name.startswith("adversary"):
+            models.append(adversary_facts(name) | distances(pair) | scores(prediction_set, positive_label))
     rows = []
     for (kl_weight, start), group in pd.DataFrame(models).groupby(["kl_weight", "start"], sort=True):
         row = {"kl_weight": kl_weight, "start": start}
@@ -202,6 +201,38 @@ def compare_adversaries(place: Place, names, positive_label) -> None:
             row |= {f"{name}_mean": group[column].mean(), f"{name}_std": group[column].std()}
         rows.append({**row, "seeds": len(group), "kl_weight_in_paper_code": kl_weight / 2})
     write_summary(place, rows, instances)
+
+
+def calibrate(place: Place, names) -> None:
+    """Is an adversary further from the base than another seed is, in attention and in output?"""
+    base = place.predictions(names[0])
+    pairs = {name: compare(base, place.predictions(name)) for name in names[1:]}
+    seeds = [name for name in pairs if name.startswith("seed")]
+    groups: dict[str, list[str]] = {}
+    for name in pairs:
+        if name not in seeds:
+            groups.setdefault(name.rsplit("-", 1)[0], []).append(name)
+
+    def values(members, column):
+        return np.array([pairs[name][column] for name in members])
+
+    rows = []
+    for adversaries in groups.values():
+        jsd = values(adversaries, "jsd"), values(seeds, "jsd")
+        tvd = values(adversaries, "tvd"), values(seeds, "tvd")
+        # The base is the fifth of five seeds.
+        few = [f"{len(seeds) + 1} seeds"] * (len(seeds) < 4) + [f"{len(adversaries)} adversaries"] * (
+            len(adversaries) < 3
+        )
+        rows.append(
+            adversary_facts(adversaries[0])
+            | dict(zip(("jsd_difference", "jsd_ci_low", "jsd_ci_high"), mean_difference(*jsd, place.seed), strict=True))
+            | {"superiority": superiority(*jsd)}
+            | dict(zip(("tvd_difference", "tvd_ci_low", "tvd_ci_high"), mean_difference(*tvd, place.seed), strict=True))
+            | {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
+            | {"warning": f"poorly estimated from {' and '.join(few)}" if few else ""}
+        )
+    write_summary(place, rows)
 
 
 def score_guides(place: Place, names, positive_label) -> None:
@@ -223,43 +254,6 @@ def compare_guides(place: Place, names, positive_label) -> None:
     write_summary(place, rows)
 
 
-def calibrate(place: Place, names) -> None:
-    """Is an adversary further from the base than another seed is, in attention and in output?"""
-    base = place.predictions(names[0])
-    pairs = {name: compare(base, place.predictions(name)) for name in names[1:]}
-
-    def values(members, column):
-        return np.array([pairs[name][column] for name in members])
-
-    seeds = [name for name in pairs if name.startswith("seed")]
-    groups: dict[str, list[str]] = {}
-    for name in pairs:
-        if name not in seeds:
-            groups.setdefault(name.rsplit("-", 1)[0], []).append(name)
-    rows = []
-    for group, adversaries in groups.items():
-        _, kl_weight, start = group.split("-", 2)
-        row = {"kl_weight": float(kl_weight), "start": start}
-        for column in ("jsd", "tvd"):
-            a, s = values(adversaries, column), values(seeds, column)
-            difference = mean_difference(a, s, place.seed)
-            row |= {
-                f"{column}_difference": difference.estimate,
-                f"{column}_ci_low": difference.low,
-                f"{column}_ci_high": difference.high,
-            }
-            if column == "jsd":
-                row["superiority"] = superiority(a, s)
-        row |= {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
-        few = [
-            f"fewer than {n} {what}"
-            for n, what, k in ((5, "seeds", len(seeds) + 1), (3, "adversaries", len(adversaries)))
-            if k < n
-        ]
-        rows.append({**row, "warning": ", ".join(few) and f"poorly estimated: {', '.join(few)}"})
-    write_summary(place, rows)
-
-
 def by_guide(place: Place, names) -> dict[str, list[datasets.Dataset]]:
     """The test prediction sets of the guided MLPs, grouped by their guide."""
     guides: dict[str, list] = {}
@@ -272,10 +266,25 @@ def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed:
     labels = np.array(sets_a[0]["label"])
     predicted = [np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets]) for sets in (sets_a, sets_b)]
     difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
-    return {"f1_difference": difference.estimate, "f1_ci_low": difference.low, "f1_ci_high": difference.high}
+    return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True))
 
 
-def summary(pair: pd.DataFrame) -> dict[str, float]:
+def compare_to(base: datasets.Dataset, other: datasets.Dataset) -> pd.DataFrame:
+    """`compare`, with the base's maximum attention and predicted label beside each instance, to bin by."""
+    names = base.features["label"].names
+    return compare(base, other).assign(
+        max_attention=[max(row, default=np.nan) for row in base["token_attention"]],
+        predicted_label=[names[int(np.argmax(row))] for row in base["probabilities"]],
+    )
+
+
+def adversary_facts(name: str) -> dict:
+    """kl_weight and start from a name such as `adversary-0.01-other-seed-0`."""
+    _, kl_weight, start = name.rsplit("-", 1)[0].split("-", 2)
+    return {"kl_weight": float(kl_weight), "start": start}
+
+
+def distances(pair: pd.DataFrame) -> dict[str, float]:
     return {"jsd_mean": pair.jsd.mean(), "jsd_median": pair.jsd.median(), "tvd_mean": pair.tvd.mean()}
 
 

@@ -1,7 +1,7 @@
 """The embedded dataset: generated mini-reviews in which one clause, and it is known which, decides the label.
 
-    We saw this film on a Sunday evening. The plot was rather dull. All in all, the acting seemed superb. At first, my
-    brother thought the music was awful.
+    We saw this film on a Sunday evening. The plot was rather dull. All in all, the acting seemed superb. At first, I
+    found the music awful.
 
 Every clause holds an opinion. The verdict is the one that a cue opens ("all in all", "in the end"), and it alone
 decides. Its opinion word comes from the same vocabulary as those of the other clauses, which take sides by chance, and

@@ -375,7 +375,7 @@ def _draw(labels: np.ndarray, size: int, seed: list[int]) -> np.ndarray | None:
     too few."""
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    # Without the first row of every label, every so-manieth of the rest.
+    # Without the first row of every label, evenly spaced ones of the rest.
     candidates = order[1:][np.diff(labels[order]) == 0]
     if size > len(candidates):
         return None

@@ -1,29 +1,48 @@
-"""Tables of a run, rendered from the files of its analyses: as .csv in full, as .md and .tex rounded."""
+"""Tables of a run, rendered from the files of its analyses: .csv in full, .md and .tex rounded."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
+# In the order of the protocol.
+TABLES = (
+    "classifiers",
+    "uniform_baseline",
+    "seed_variance",
+    "adversaries",
+    "calibration",
+    "guided_mlp",
+    "guided_mlp_differences",
+)
 
-def render_tables(run_dir: Path, names: list[str]) -> list[Path]:
-    """Writes `tables/NAME.csv`, `.md` and `.tex` of the analyses with these names; returns the `.md` files."""
+
+def read_summary(run_dir: Path, name: str) -> pd.DataFrame | None:
+    """The table of an analysis; None where the run does not have it (yet)."""
+    path = run_dir / "analyses" / name / "summary.json"
+    if not path.exists():
+        return None
+    summary = json.loads(path.read_text())
+    return pd.DataFrame(summary["data"], columns=summary["columns"])
+
+
+def render_tables(run_dir: Path) -> list[Path]:
+    """Writes `tables/NAME.csv`, `.md` and `.tex` of every analysis the run has; returns the `.md` files."""
     directory = run_dir / "tables"
     directory.mkdir(exist_ok=True)
     written = []
-    for analysis in names:
-        summary = json.loads((run_dir / "analyses" / analysis / "summary.json").read_text())
-        table = pd.DataFrame(summary["data"], columns=summary["columns"])
-        name = directory / analysis
-        table.to_csv(name.with_suffix(".csv"), index=False)
-        rounded = table.apply(lambda column: column.map(_rounded(column.name)))
-        rounded.to_markdown(written_path := name.with_suffix(".md"), index=False, disable_numparse=True)
-        rounded.to_latex(name.with_suffix(".tex"), index=False, escape=True)
-        written.append(written_path)
+    for name in TABLES:
+        table = read_summary(run_dir, name)
+        if table is not None:
+            rounded = table.apply(lambda column: column.map(_text(column.name)))
+            table.to_csv(directory / f"{name}.csv", index=False)
+            rounded.to_latex(directory / f"{name}.tex", index=False, escape=True)
+            rounded.to_markdown(directory / f"{name}.md", index=False, disable_numparse=True)
+            written.append(directory / f"{name}.md")
     return written
 
 
-def _rounded(column: str):
+def _text(column: str):
     def text(value) -> str:
         if pd.isna(value):
             return ""

@@ -63,6 +63,8 @@ class ClassificationTrainingArguments(TrainingArguments):
     greater_is_better: bool | None = field(default=False)
     # The collator picks the model's columns. Trainer would drop `length` before its sampler sees it.
     remove_unused_columns: bool = field(default=False)
+    # Early stopping counts on after an interruption.
+    restore_callback_states_from_checkpoint: bool = field(default=True)
     # Trainer's default warns where there is nothing to pin memory for.
     dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
     class_weights: list[float] | None = field(default=None, metadata={"help": "A loss weight for each label."})
@@ -130,6 +132,10 @@ class ClassificationTrainer(Trainer):
                 f"--class_weights has {len(args.class_weights)} weights for {model.config.num_labels} labels "
                 f"({', '.join(model.config.id2label.values())}): give one for each."
             )
+        if train_dataset is not None:
+            train_dataset = _needed_columns(train_dataset)
+        if eval_dataset is not None:
+            eval_dataset = _needed_columns(eval_dataset)
         kwargs.setdefault("data_collator", AttentionCollator(model.config.pad_token_id))
         kwargs.setdefault("compute_metrics", accuracy_and_f1)
         super().__init__(model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
@@ -161,6 +167,12 @@ class ClassificationTrainer(Trainer):
     def get_decay_parameter_names(self, model):
         """Weight decay everywhere but on biases and on attention, as in the reference settings."""
         return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
+
+
+def _needed_columns(dataset: datasets.Dataset) -> datasets.Dataset:
+    """What the collator and the sampler read: fetching the rest would take half of the loader's time."""
+    names = ("input_ids", "label", "labels", "length", "imposed_attention")
+    return dataset.select_columns([name for name in dataset.column_names if name in names or name.startswith("base_")])
 
 
 def accuracy_and_f1(prediction) -> dict[str, float]:
@@ -224,10 +236,24 @@ def classifier_trainer(
 
 def train_and_save(trainer: Trainer, path: Path) -> None:
     """Trains, and leaves in `path` the best epoch's model, complete with tokenizer and code, and `metrics.json`, the
-    history of its metrics. Trainer's checkpoints are taken away."""
-    trainer.train()
+    history of its metrics. Goes on from the last checkpoint in the trainer's `output_dir`, if a killed run left one;
+    the checkpoints are taken away at the end."""
+    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(trainer.args.output_dir)))
     trainer.model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
     history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
     (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
     shutil.rmtree(trainer.args.output_dir)
+
+
+def _last_checkpoint(output_dir: Path) -> str | None:
+    """The last complete checkpoint; half-written ones are taken away."""
+    checkpoints = sorted(output_dir.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    while checkpoints:
+        try:
+            # Trainer writes its state last.
+            json.loads((checkpoints[-1] / "trainer_state.json").read_text())
+            return str(checkpoints[-1])
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoints.pop())
+    return None

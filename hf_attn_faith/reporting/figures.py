@@ -1,0 +1,260 @@
+"""Figures of a run, drawn from the files of its stages alone, as .svg and .png."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from .tables import read_summary
+
+LN2 = np.log(2)
+# Of Okabe and Ito: told apart by the colour-blind, and of different greys.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+MARKERS = "osD^vP"
+ATTENTION_BINS = [0, 0.25, 0.5, 0.75, 1.0]
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "hf_attn_faith",  # the same run gives the same file
+    "figure.constrained_layout.use": True,
+}
+
+
+def render_figures(run_dir: Path) -> list[Path]:
+    """Draws every figure the run has files for, as `figures/NAME.svg` and `.png`; returns the `.png` files."""
+    directory = run_dir / "figures"
+    directory.mkdir(exist_ok=True)
+    drawings = (seed_variance, adversary_variance, tvd_jsd, uniform_baseline, guided_mlp, training_curves)
+    written = []
+    with matplotlib.rc_context(STYLE):
+        for draw in drawings:
+            figure = draw(run_dir)
+            if figure is not None:
+                figure.savefig(directory / f"{draw.__name__}.svg", metadata={"Date": None})
+                figure.savefig(directory / f"{draw.__name__}.png", dpi=160)
+                written.append(directory / f"{draw.__name__}.png")
+    return written
+
+
+def seed_variance(run_dir: Path) -> Figure | None:
+    """JSD between the base's attention and other seeds', by the base's maximum attention and predicted label, as in
+    Figure 3 (a-d) of Wiegreffe & Pinter."""
+    instances = _instances(run_dir, "seed_variance")
+    if instances is None or not len(instances):
+        return None
+    instances = instances[instances.model_a == "base"]
+    figure = Figure(figsize=(5.2, 3.6))
+    _violins(figure.subplots(), instances, f"{instances.model_b.nunique()} other seeds")
+    figure.suptitle("Attention under another seed", fontsize=10)
+    return figure
+
+
+def adversary_variance(run_dir: Path) -> Figure | None:
+    """The same between the base and its adversaries, a panel each λ."""
+    instances = _instances(run_dir, "adversaries")
+    if instances is None:
+        return None
+    instances = instances[instances.model.str.startswith("adversary")]
+    groups = sorted(
+        instances.groupby(instances.model.str.rsplit("-", n=1).str[0]), key=lambda item: float(item[0].split("-")[1])
+    )
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(1.2 + 3.7 * columns, 0.6 + 3.0 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes, (name, group) in zip(panels.flat, groups, strict=False):
+        _, kl_weight, start = name.split("-", 2)
+        _violins(axes, group, f"λ = {float(kl_weight):g}, {start} (n = {group.model.nunique()})")
+    for axes in panels.flat[len(groups) :]:
+        axes.remove()
+    figure.suptitle("Attention of model-consistent adversaries", fontsize=10)
+    return figure
+
+
+def tvd_jsd(run_dir: Path) -> Figure | None:
+    """Mean TVD of the outputs against mean JSD of the attentions, over λ and for each start, with seeds and uniform
+    models as references (Wiegreffe & Pinter, Figure 5)."""
+    table, instances = read_summary(run_dir, "adversaries"), _instances(run_dir, "adversaries")
+    if table is None:
+        return None
+    figure = Figure(figsize=(5.6, 4.2))
+    axes = figure.subplots()
+    means = instances.groupby("model")[["tvd", "jsd"]].mean()
+    for prefix, label, marker, colour in (
+        ("seed", "other seeds", "x", "black"),
+        ("uniform", "uniform", "+", "#666666"),
+    ):
+        reference = means[means.index.str.startswith(prefix)]
+        if len(reference):
+            axes.scatter(reference.tvd, reference.jsd, marker=marker, color=colour, s=45, label=label, zorder=3)
+    for number, (start, curve) in enumerate(table.groupby("start")):
+        curve = curve.sort_values("kl_weight")
+        axes.errorbar(
+            curve.tvd_mean,
+            curve.jsd_mean,
+            xerr=curve.tvd_std.astype(float).fillna(0),
+            yerr=curve.jsd_std.astype(float).fillna(0),
+            color=COLOURS[number],
+            marker=MARKERS[number],
+            capsize=2,
+            linewidth=1.2,
+            label=f"adversaries, {start} (± 1 sd)",
+        )
+        for row in curve.itertuples():
+            axes.annotate(
+                f"λ = {row.kl_weight:g}", (row.tvd_mean, row.jsd_mean), xytext=(6, -10), textcoords="offset points"
+            )
+    axes.axhline(LN2, color="#999999", linestyle=":", linewidth=1)
+    axes.annotate("ln 2, the largest possible", (1, LN2), (-2, -3), ("axes fraction", "data"), "offset points",
+                  ha="right", va="top", color="#666666")  # fmt: skip
+    axes.set(
+        xlabel="mean TVD of the outputs to the base (probability)",
+        ylabel="mean JSD of the attention to the base (nats)",
+        xlim=(0, None),
+        ylim=(-0.01, LN2 + 0.03),
+    )
+    axes.margins(x=0.15)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def uniform_baseline(run_dir: Path) -> Figure | None:
+    """F1 of every base and every uniform model, with the difference of their means."""
+    table = read_summary(run_dir, "uniform_baseline")
+    if table is None:
+        return None
+    scores = read_summary(run_dir, "classifiers").set_index("model").f1
+    uniform = scores.index.str.startswith("uniform")
+    trained = (scores.index == "base") | scores.index.str.startswith("seed")
+    figure = Figure(figsize=(5.2, 2.4))
+    axes = figure.subplots()
+    _dots(axes, {"trained attention": scores[trained], "uniform attention": scores[uniform]})
+    base = table.iloc[0]
+    figure.suptitle(
+        f"Difference {base.f1_difference:+.3f}, 95 % interval [{base.f1_ci_low:+.3f}, {base.f1_ci_high:+.3f}]",
+        fontsize=10,
+    )
+    return figure
+
+
+def guided_mlp(run_dir: Path) -> Figure | None:
+    """F1 of the MLPs under every guide (Wiegreffe & Pinter, Table 3)."""
+    table = read_summary(run_dir, "guided_mlp")
+    if table is None:
+        return None
+    scores = read_summary(run_dir, "classifiers").set_index("model").f1
+    groups = {guide: scores[scores.index.str.rsplit("-", n=1).str[0] == f"guided-{guide}"] for guide in table.guide}
+    figure = Figure(figsize=(5.8, 0.9 + 0.33 * len(groups)))
+    axes = figure.subplots()
+    _dots(axes, groups)
+    figure.suptitle("Token-wise MLP under imposed attention", fontsize=10)
+    return figure
+
+
+def training_curves(run_dir: Path) -> Figure | None:
+    """The validation objective of every model over its epochs, a panel for each kind of model."""
+    groups: dict[str, list] = {}
+    for path in sorted(run_dir.glob("models/*/metrics.json")):
+        history = json.loads(path.read_text())["log_history"]
+        curve = [(entry["epoch"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+        name = path.parent.name
+        kind = "base, seeds" if name == "base" or name.startswith("seed") else name.rsplit("-", 1)[0]
+        groups.setdefault(kind, []).append(np.array(curve).T)
+    if not groups:
+        return None
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.3))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, (kind, curves) in zip(panels.flat, groups.items(), strict=False):
+        for epochs, losses in curves:
+            (line,) = axes.plot(epochs, losses, linewidth=1, alpha=0.8)
+            best = losses.argmin()
+            axes.plot(epochs[best], losses[best], "o", markersize=3.5, color=line.get_color())
+        axes.set_title(kind, fontsize=8)
+        axes.set_ylabel("TVD − λ KL" if kind.startswith("adversary") else "loss (nats)", fontsize=8)
+    for axes in panels.flat[len(groups) :]:
+        axes.remove()
+    figure.supxlabel("epoch (the dot is the one that was kept)", fontsize=9)
+    figure.suptitle("Validation objective", fontsize=10)
+    return figure
+
+
+def _instances(run_dir: Path, analysis: str) -> pd.DataFrame | None:
+    path = run_dir / "analyses" / analysis / "instances.parquet"
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def _violins(axes: Axes, instances: pd.DataFrame, title: str) -> None:
+    """Violins of JSD by bins of maximum attention, the predicted labels side by side, with medians and counts."""
+    labels = sorted(instances.predicted_label.unique())
+    bins = pd.cut(instances.max_attention, ATTENTION_BINS, include_lowest=True, labels=False)
+    width = 0.8 / len(labels)
+    for number, label in enumerate(labels):
+        for place in range(len(ATTENTION_BINS) - 1):
+            values = instances.jsd[(bins == place) & (instances.predicted_label == label)]
+            position = place + (number - (len(labels) - 1) / 2) * width
+            colour = COLOURS[number % len(COLOURS)]
+            if len(values) >= 5 and values.std() > 1e-9:
+                (body,) = axes.violinplot(
+                    values, [position], widths=0.9 * width, showextrema=False, points=200
+                )["bodies"]  # fmt: skip
+                body.set(
+                    facecolor=colour,
+                    edgecolor="black",
+                    alpha=0.75,
+                    linewidth=0.6,
+                    hatch=("", "///", "...", "xx")[number % 4],
+                )
+            elif len(values):
+                axes.scatter(np.full(len(values), position), values, s=5, color=colour)
+            if len(values):
+                axes.hlines(
+                    values.median(), position - width * 0.3, position + width * 0.3, color="black", linewidth=1.5
+                )
+    names = [f"{low:g}-{high:g}" for low, high in pairwise(ATTENTION_BINS)]
+    counts = bins.value_counts()
+    axes.set_xticks(range(len(names)), [f"{name}\n({counts.get(n, 0)})" for n, name in enumerate(names)])
+    axes.set(ylim=(-0.02, LN2 + 0.03), xlim=(-0.6, len(names) - 0.4))
+    axes.set_ylabel("JSD to the base (nats)")
+    axes.set_xlabel("maximum attention of the base (count)")
+    axes.set_title(title, fontsize=9)
+    handles = [
+        matplotlib.patches.Patch(
+            facecolor=COLOURS[n % len(COLOURS)],
+            hatch=("", "///", "...", "xx")[n % 4],
+            edgecolor="black",
+            label=_short(label),
+        )
+        for n, label in enumerate(labels)
+    ]
+    axes.legend(handles=handles, title="predicted", frameon=False, fontsize=8, title_fontsize=8)
+
+
+def _dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
+    """A row a group: a dot a model, the mean, and its 95 % t-interval over models where there are several."""
+    for row, (name, values) in enumerate(groups.items()):
+        y = len(groups) - 1 - row
+        axes.scatter(values, np.full(len(values), y), s=16, facecolor="white", edgecolor=COLOURS[0], zorder=3)
+        if len(values) > 1:
+            half = t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))
+            axes.errorbar(values.mean(), y, xerr=half, fmt="D", color="black", capsize=3, markersize=4, zorder=2)
+    axes.set_yticks(range(len(groups)), [f"{_short(name, 32)} (n = {len(groups[name])})" for name in reversed(groups)])
+    axes.set(
+        ylim=(-0.6, len(groups) - 0.4),
+        xlabel="F1 on the test split (dots: models; diamond: mean, 95 % interval over models)",
+    )
+    axes.xaxis.label.set_fontsize(8)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _short(text: str, length: int = 24) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,104 @@
+"""What a run says, in one cautious sentence a test; its tables and figures rendered again from the files."""
+
+from pathlib import Path
+
+from .figures import render_figures
+from .tables import read_summary, render_tables
+
+
+def render_report(run_dir: Path) -> str:
+    """Renders tables and figures of what the run has so far, and returns the summary as text.
+
+    Raises:
+        FileNotFoundError: no analysis is finished yet.
+    """
+    tables = render_tables(run_dir)
+    if not tables:
+        raise FileNotFoundError(f"{run_dir} has no finished analysis")
+    render_figures(run_dir)
+    return "\n".join(f"- {sentence}" for sentence in sentences(run_dir))
+
+
+def sentences(run_dir: Path) -> list[str]:
+    """One sentence a test, with the number and its interval. No test proves that attention explains: each can only
+    rule a claim out."""
+    written = []
+    uniform = read_summary(run_dir, "uniform_baseline")
+    if uniform is not None:
+        written.append(_uniform(uniform.iloc[0]))
+    seeds = read_summary(run_dir, "seed_variance")
+    if seeds is not None and len(seeds):
+        written.append(_seeds(seeds))
+    calibration = read_summary(run_dir, "calibration")
+    if calibration is not None:
+        adversaries = read_summary(run_dir, "adversaries")
+        written.append(_adversaries(adversaries.merge(calibration, on=["kl_weight", "start"])))
+    differences = read_summary(run_dir, "guided_mlp_differences")
+    if differences is not None:
+        written += _guides(differences)
+    return written
+
+
+def _uniform(row) -> str:
+    interval = f"{row.f1_difference:+.3f} F1, 95 % interval [{row.f1_ci_low:+.3f}, {row.f1_ci_high:+.3f}]"
+    if row.f1_ci_low > 0:
+        return (
+            f"Uniform baseline: trained attention does better than uniform weights ({interval}): the task can test it."
+        )
+    return (
+        f"Uniform baseline: no gain from trained attention is shown ({interval}); where attention is not needed, the "
+        "task is a weak testbed, and every sentence below carries that caveat."
+    )
+
+
+def _seeds(table) -> str:
+    with_base = table[(table.seed_a == "base") | (table.seed_b == "base")].jsd_mean.mean()
+    models = sorted(set(table.seed_a) | set(table.seed_b))
+    choices = [table[(table.seed_a == m) | (table.seed_b == m)].jsd_mean.mean() for m in models]
+    return (
+        f"Seed variance: between models that differ in their seed alone, attention moves by a mean JSD of "
+        f"{table.jsd_mean.mean():.3f} nats (base to others {with_base:.3f}; {min(choices):.3f} to {max(choices):.3f} "
+        f"whichever of the {len(models)} is taken as base): the floor against which adversaries are read."
+    )
+
+
+def _adversaries(table) -> str:
+    # The largest shift of attention whose outputs are no further from the base's than other seeds' are.
+    close = table[table.tvd_ci_high <= 0]
+    row = (close if len(close) else table).sort_values("jsd_mean").iloc[-1]
+    found = (
+        f"λ = {row.kl_weight:g} ({row.start}): mean JSD {row.jsd_mean:.3f} nats, {row.jsd_difference:+.3f} beyond "
+        f"other seeds [{row.jsd_ci_low:+.3f}, {row.jsd_ci_high:+.3f}], at mean TVD {row.tvd_mean:.3f}, "
+        f"{row.tvd_difference:+.3f} to other seeds [{row.tvd_ci_low:+.3f}, {row.tvd_ci_high:+.3f}]"
+        + (f" ({row.warning})" if row.warning else "")
+    )
+    if not len(close):
+        return f"Adversaries: none stays as close to the base's outputs as other seeds do; the furthest in attention is {found}."
+    if row.jsd_ci_low <= 0:
+        return f"Adversaries: none is shown to move attention beyond what another seed does; the furthest is {found}."
+    return (
+        f"Adversaries: other attention can go with the same outputs, {found}; an explanation of this model by its "
+        "attention is then not the only one, which does not make it a wrong one."
+    )
+
+
+def _guides(table) -> list[str]:
+    pairs = {(row.guide_a, row.guide_b): row for row in table.itertuples()}
+
+    def said(a, b) -> str:
+        sign, row = (1, pairs[a, b]) if (a, b) in pairs else (-1, pairs[b, a])
+        low, high = sorted((sign * row.f1_ci_low, sign * row.f1_ci_high))
+        return f"{sign * row.f1_difference:+.3f} F1 [{low:+.3f}, {high:+.3f}]"
+
+    guides = list(dict.fromkeys([*table.guide_a, *table.guide_b]))
+    written = [
+        "Guided MLP: to a model that sees each token alone, the base's weights are worth "
+        f"{said('base', 'uniform')} over uniform ones, {said('base', 'trained')} over its own, and "
+        f"{said('base', 'permuted')} over the same weights shuffled; weights may carry label information from the "
+        "model that made them."
+    ]
+    adversaries = [guide for guide in guides if guide.startswith("adversary")]
+    if adversaries:
+        worth = "; ".join(f"{guide.removeprefix('adversary-')} {said(guide, 'base')}" for guide in adversaries)
+        written.append(f"Guided MLP under the adversaries' weights, against the base's: {worth}.")
+    return written
