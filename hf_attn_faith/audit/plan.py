@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal
+from itertools import product
+from typing import get_args
 
 from ..arguments import ClassifierArguments, DataArguments, option, require_at_least
 from ..errors import InputError
+from ..training.adversarial import Start
 from . import stages
 
 
@@ -22,10 +24,10 @@ class AuditConfig(ClassifierArguments, DataArguments):
     )
     kl_weights: list[float] = option([0.005, 0.01, 0.02], "λ of the adversaries: what a nat of KL is worth in TVD.")
     adversary_seeds: int = option(3, "Adversaries for each λ.")
-    adversary_start: Literal["other-seed", "same-seed", "warm"] = option(
-        "other-seed",
-        "What adversaries start from: weights of another seed, the base's initial weights, or the trained base with "
-        "a new attention layer.",
+    adversary_start: list[str] = option(
+        ["other-seed"],
+        "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
+        "initial weights), warm (the trained base with a new attention layer).",
     )
     adversary_epochs: int = option(40, "Epochs of an adversary at most.")
     adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
@@ -36,6 +38,9 @@ class AuditConfig(ClassifierArguments, DataArguments):
         if not self.output_dir:
             raise InputError("--output_dir is missing: name a directory for the run.")
         require_at_least(self, 1, "num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience")
+        for start in self.adversary_start:
+            if start not in get_args(Start):
+                raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
         for kl_weight in self.kl_weights:
             if not 0 <= kl_weight < float("inf"):
                 raise InputError(
@@ -131,17 +136,17 @@ def plan(config: AuditConfig) -> list[Stage]:
     uniform = [lstm(f"uniform-{s}", "uniform") for s in range(config.num_seeds)]
 
     adversaries, guides = [], []
-    for kl_weight in config.kl_weights:
+    for kl_weight, start in product(sorted(set(config.kl_weights)), dict.fromkeys(config.adversary_start)):
         # From the base's own initial weights there is one adversary only.
-        for s in range(1 if config.adversary_start == "same-seed" else config.adversary_seeds):
-            name = f"adversary-{kl_weight:g}-{config.adversary_start}"
+        for s in range(1 if start == "same-seed" else config.adversary_seeds):
+            name = f"adversary-{kl_weight:g}-{start}"
             model = add(
                 f"models/{name}-{s}",
                 stages.train_adversary,
                 [data, base_model],
                 config.adversary_epochs * 0.8,
                 kl_weight=kl_weight,
-                start=config.adversary_start,
+                start=start,
                 epochs=config.adversary_epochs,
                 patience=config.adversary_patience,
                 classifier=classifier,

@@ -17,7 +17,8 @@ class AttentionClassifierConfig(PreTrainedConfig):
         attention_type: `additive` (w₂·tanh(W₁h + b₁), Bahdanau), `dot` (a learned query, h·q / √H), `uniform`
             (every token the same), or `imposed` (no attention of its own: `forward` must be given one).
         dropout: on the embeddings and on the pooled vector, in training only.
-        embedding_std: standard deviation of the embedding's normal initialisation.
+        embedding_std: standard deviation of the embedding's normal initialisation. The papers' code takes 1, which
+            overfits sooner: on SST without word vectors the lowest validation loss is higher.
         excluded_token_ids: tokens that the encoder reads but that never get attention: special tokens a tokenizer
             adds, such as `[CLS]` and `[SEP]`.
         init_seed: the seed the weights were drawn under, where known. An adversary with the start `same-seed`
@@ -32,7 +33,7 @@ class AttentionClassifierConfig(PreTrainedConfig):
     hidden_size: int = 128
     attention_type: Literal["additive", "dot", "uniform", "imposed"] = "additive"
     dropout: float | int = 0.0
-    embedding_std: float | int = 1.0
+    embedding_std: float | int = 0.1
     pad_token_id: int = 0
     excluded_token_ids: list[int] | tuple[int, ...] = ()
     init_seed: int | None = None

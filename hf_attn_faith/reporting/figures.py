@@ -5,6 +5,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
+import matplotlib.patches
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -107,10 +109,9 @@ def tvd_jsd(run_dir: Path) -> Figure | None:
             linewidth=1.2,
             label=f"adversaries, {start} (± 1 sd)",
         )
-        for row in curve.itertuples():
-            axes.annotate(
-                f"λ = {row.kl_weight:g}", (row.tvd_mean, row.jsd_mean), xytext=(6, -10), textcoords="offset points"
-            )
+        for place, row in enumerate(curve.itertuples()):
+            offset = (7, 6) if place % 2 else (7, -12)
+            axes.annotate(f"λ = {row.kl_weight:g}", (row.tvd_mean, row.jsd_mean), offset, textcoords="offset points")
     axes.axhline(LN2, color="#999999", linestyle=":", linewidth=1)
     axes.annotate("ln 2, the largest possible", (1, LN2), (-2, -3), ("axes fraction", "data"), "offset points",
                   ha="right", va="top", color="#666666")  # fmt: skip
@@ -178,7 +179,8 @@ def training_curves(run_dir: Path) -> Figure | None:
             (line,) = axes.plot(epochs, losses, linewidth=1, alpha=0.8)
             best = losses.argmin()
             axes.plot(epochs[best], losses[best], "o", markersize=3.5, color=line.get_color())
-        axes.set_title(kind, fontsize=8)
+        axes.set_title(_short(kind, 32), fontsize=8)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
         axes.set_ylabel("TVD − λ KL" if kind.startswith("adversary") else "loss (nats)", fontsize=8)
     for axes in panels.flat[len(groups) :]:
         axes.remove()
@@ -240,8 +242,7 @@ def _violins(axes: Axes, instances: pd.DataFrame, title: str) -> None:
 
 def _dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
     """A row a group: a dot a model, the mean, and its 95 % t-interval over models where there are several."""
-    for row, (name, values) in enumerate(groups.items()):
-        y = len(groups) - 1 - row
+    for y, values in enumerate(reversed(groups.values())):
         axes.scatter(values, np.full(len(values), y), s=16, facecolor="white", edgecolor=COLOURS[0], zorder=3)
         if len(values) > 1:
             half = t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))
@@ -249,9 +250,12 @@ def _dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
     axes.set_yticks(range(len(groups)), [f"{_short(name, 32)} (n = {len(groups[name])})" for name in reversed(groups)])
     axes.set(
         ylim=(-0.6, len(groups) - 0.4),
-        xlabel="F1 on the test split (dots: models; diamond: mean, 95 % interval over models)",
+        xlabel="test F1 (dots: models; diamond: mean, 95 % interval)",
     )
-    axes.xaxis.label.set_fontsize(8)
+    # The dots fill the axis; an interval over two models may run out of it.
+    every = pd.concat(groups.values())
+    room = 0.3 * (every.max() - every.min()) + 0.005
+    axes.set_xlim(max(0, every.min() - room), min(1.002, every.max() + room))
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 

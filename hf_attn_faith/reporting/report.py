@@ -73,9 +73,9 @@ def _adversaries(table) -> str:
         + (f" ({row.warning})" if row.warning else "")
     )
     if not len(close):
-        return f"Adversaries: none stays as close to the base's outputs as other seeds do; the furthest in attention is {found}."
+        return f"Adversaries: none is shown to stay as close in output as other seeds; furthest in attention: {found}."
     if row.jsd_ci_low <= 0:
-        return f"Adversaries: none is shown to move attention beyond what another seed does; the furthest is {found}."
+        return f"Adversaries: none is shown to move attention beyond what another seed does; furthest: {found}."
     return (
         f"Adversaries: other attention can go with the same outputs, {found}; an explanation of this model by its "
         "attention is then not the only one, which does not make it a wrong one."

@@ -13,6 +13,8 @@ from ..errors import InputError
 from ..prediction import with_base_outputs
 from .classification import ClassificationTrainer, ClassificationTrainingArguments, new_classifier
 
+Start = Literal["other-seed", "same-seed", "warm"]
+
 
 @dataclass
 class AdversarialTrainingArguments(ClassificationTrainingArguments):
@@ -42,7 +44,7 @@ class AdversarialTrainingArguments(ClassificationTrainingArguments):
 
 def new_adversary(
     base_model: PreTrainedModel,
-    start: Literal["other-seed", "same-seed", "warm"] = "other-seed",
+    start: Start = "other-seed",
     seed: int = 1,
     word_vectors: WordVectors | None = None,
 ) -> PreTrainedModel:

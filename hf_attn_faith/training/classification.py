@@ -21,6 +21,7 @@ from transformers import (
     set_seed,
 )
 from transformers.dynamic_module_utils import custom_object_save
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arguments import ClassifierArguments
 from ..data.collation import AttentionCollator
@@ -164,9 +165,26 @@ class ClassificationTrainer(Trainer):
         rows = torch.tensor(sum(len(batch["input_ids"]) for batch in batch_samples), device=device)
         return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
 
+    def _get_train_sampler(self, train_dataset=None):
+        return _with_lengths_in_memory(super()._get_train_sampler(train_dataset))
+
+    def _get_eval_sampler(self, eval_dataset):
+        return _with_lengths_in_memory(super()._get_eval_sampler(eval_dataset))
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        """Trainer goes over all gradients at every step to log their norm; here nothing is clipped by default."""
+        return grad_norm
+
     def get_decay_parameter_names(self, model):
         """Weight decay everywhere but on biases and on attention, as in the reference settings."""
         return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
+
+
+def _with_lengths_in_memory(sampler):
+    """Trainer hands the sampler a column that reads row by row from Arrow: a tenth of an epoch on short texts."""
+    if isinstance(sampler, LengthGroupedSampler):
+        sampler.lengths = sampler.lengths[:]
+    return sampler
 
 
 def _needed_columns(dataset: datasets.Dataset) -> datasets.Dataset:

@@ -1,0 +1,216 @@
+"""Checkpoints that load anywhere: from a folder and over HTTP, where the package is missing and where it is not."""
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from test_training import adversarial_arguments, classification_arguments, toy_dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, pipeline
+
+from hf_attn_faith import models
+from hf_attn_faith.data.collation import AttentionCollator
+from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.models import (
+    LstmAttentionConfig,
+    LstmAttentionForSequenceClassification,
+    MlpAttentionConfig,
+    MlpAttentionForSequenceClassification,
+)
+from hf_attn_faith.training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
+from hf_attn_faith.training.classification import CarryCodeCallback, ClassificationTrainer, new_classifier
+
+ARCHITECTURES = {
+    "lstm": (LstmAttentionConfig, LstmAttentionForSequenceClassification),
+    "mlp": (MlpAttentionConfig, MlpAttentionForSequenceClassification),
+}
+CODE = {"configuration_attention_classifier.py", "modeling_attention_classifier.py"}
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
+TEXTS = ["The soup wasn't good .", "", "good", "<pad> unheard-of words", "all in all , a good film with a bad end"]
+
+
+def outputs(name, texts, **options):
+    """What a checkpoint, a folder or a repo on the Hub, says of texts, as numbers that JSON keeps exactly."""
+    # Also sent to other processes, as source.
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    model = AutoModelForSequenceClassification.from_pretrained(name, **options)
+    results = {}
+    for number, batch in enumerate([texts, *([text] for text in texts)]):
+        encoded = tokenizer(batch, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            output = model(**encoded, output_attentions=True)
+        results[f"batch {number}"] = [encoded["input_ids"].tolist(), output.logits.tolist()]
+        results[f"batch {number}"] += [output.attentions[0].tolist(), output.token_log_attention.tolist()]
+    classify = pipeline("text-classification", name, **options)
+    results["pipeline"] = [classify(texts, top_k=None), classify(texts, batch_size=3), classify(texts[0])]
+    return results
+
+
+def elsewhere(run_python, *checkpoints):
+    """The `outputs` of checkpoints, each a name and options, in a process that cannot import the package."""
+    printed = run_python(
+        "import json\n\n"
+        + inspect.getsource(outputs)
+        + f"\nfor name, options in {[(str(name), options) for name, options in checkpoints]!r}:"
+        + f"\n    print(json.dumps(outputs(name, {TEXTS!r}, trust_remote_code=True, **options)))"
+        + "\ntry:\n    import hf_attn_faith\nexcept ModuleNotFoundError:\n    print('missing')"
+    )
+    *results, missing = printed.splitlines()
+    assert missing == "missing"
+    return [json.loads(result) for result in results]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_word_tokenizer(["the soup was n't good .", "all in all , a bad film with a good end"])
+
+
+def new_model(architecture, tokenizer, **settings):
+    config_class, model_class = ARCHITECTURES[architecture]
+    config = config_class(
+        vocab_size=max(30, len(tokenizer)),
+        embedding_size=10,
+        hidden_size=8,
+        id2label={0: "no", 1: "yes"},
+        label2id={"no": 0, "yes": 1},
+        **settings,
+    )
+    return new_classifier(model_class, config, seed=3)
+
+
+def test_checkpoints_load_anywhere(hub, run_python, tokenizer, tmp_path):
+    """From a folder, and from the Hub out of regular and of large file storage; each architecture."""
+    places, expected = [], []
+    for architecture in ARCHITECTURES:
+        model = new_model(architecture, tokenizer, attention_type="additive" if architecture == "lstm" else "dot")
+        folder = tmp_path / architecture
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        # Nothing pickled, nothing else.
+        assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"} | TOKENIZER | CODE
+        places.append(folder)
+        for storage in ("regular", "lfs"):
+            hub.storage = lambda path, size, storage=storage: storage if path.endswith(".safetensors") else "regular"
+            repo = f"tester/{architecture}-{storage}"
+            model.push_to_hub(repo)
+            tokenizer.push_to_hub(repo)
+            files = hub.repos["model", repo].find("main").files
+            assert set(files) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
+            assert files["model.safetensors"].lfs == (storage == "lfs")
+            places.append(repo)
+        classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
+        assert [score["label"] for score in classify(TEXTS[0], top_k=None)] in (["no", "yes"], ["yes", "no"])
+        expected += [outputs(folder, TEXTS)] * 3
+
+    # The package is imported here: no remote code, no question asked.
+    for place, numbers in zip(places, expected, strict=True):
+        assert outputs(place, TEXTS) == numbers
+        assert type(AutoModelForSequenceClassification.from_pretrained(place)).__module__.startswith(models.__name__)
+    assert elsewhere(run_python, *((place, {}) for place in places)) == expected
+
+
+def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_path):
+    settings = {
+        "num_train_epochs": 2,
+        "learning_rate": 1e-2,
+        "push_to_hub": True,
+        "hub_strategy": "every_save",
+        "hub_always_push": True,  # even if the push before has not ended
+    }
+    data = toy_dataset(), toy_dataset(20, seed=1)
+    own = classification_arguments(tmp_path / "own", hub_model_id="tester/own", **settings)
+    plain = TrainingArguments(
+        str(tmp_path / "plain"),
+        hub_model_id="tester/plain",
+        save_strategy="epoch",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        use_cpu=True,
+        **settings,
+    )
+    trainers = {
+        "tester/own": ClassificationTrainer(new_model("lstm", tokenizer), own, *data, processing_class=tokenizer),
+        "tester/plain": Trainer(
+            new_model("mlp", tokenizer),
+            plain,
+            AttentionCollator(0),
+            *data,
+            processing_class=tokenizer,
+            callbacks=[CarryCodeCallback()],
+        ),
+    }
+    checkpoints = []
+    for repo, trainer in trainers.items():
+        trainer.train()
+        pushed = [c for c in hub.repos["model", repo].commits if c.title.startswith("Training in progress")]
+        assert [commit.title for commit in pushed] == [f"Training in progress, epoch {epoch}" for epoch in (1, 2)]
+        assert set(pushed[0].files) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
+        trainer.push_to_hub()
+        checkpoints += [(repo, {"revision": commit.oid}) for commit in pushed] + [(repo, {})]
+    results = elsewhere(run_python, *checkpoints)
+    assert results == [outputs(repo, TEXTS, **options) for repo, options in checkpoints]
+    first, second = results[:2]
+    assert first["pipeline"] != second["pipeline"]
+
+
+def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer, tmp_path):
+    """Its classes are others than the package's. The adversary has them too, and carries their code."""
+    base = new_model("lstm", tokenizer)
+    base.push_to_hub("tester/base")
+    toy_dataset(40).save_to_disk(tmp_path / "data")
+    printed = run_python(
+        f"""
+        import json
+        import datasets
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        base = AutoModelForSequenceClassification.from_pretrained("tester/base", trust_remote_code=True)
+        assert type(base).__module__.startswith("transformers_modules")
+
+        from hf_attn_faith.training.adversarial import (
+            AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
+        )
+        data = datasets.load_from_disk({str(tmp_path / "data")!r})
+        for start in ("other-seed", "warm"):
+            arguments = AdversarialTrainingArguments(
+                start, max_steps=2, kl_weight=0.1, push_to_hub=True, hub_model_id=f"tester/{{start}}",
+                hub_strategy="every_save", save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
+                hub_always_push=True, disable_tqdm=True, use_cpu=True,
+            )
+            adversary = new_adversary(base, start, seed=7)
+            trainer = ModelConsistentAdversarialTrainer(adversary, base, arguments, data, data)
+            trainer.train()
+            adversary.push_to_hub(f"tester/{{start}}")
+            adversary.save_pretrained({str(tmp_path)!r} + "/" + start)
+            tokens = adversary.dummy_inputs["input_ids"]
+            print(json.dumps(adversary(tokens).logits.tolist()))
+
+        # From here on the package's own classes serve the Auto classes, for the same numbers.
+        again = AutoModelForSequenceClassification.from_pretrained("tester/warm")
+        assert type(again).__module__.startswith("hf_attn_faith")
+        assert again(tokens).logits.tolist() == adversary(tokens).logits.tolist()
+        """,
+        without_package=False,
+    )
+    checkpoints = []
+    for start in ("other-seed", "warm"):
+        repo = hub.repos["model", f"tester/{start}"]
+        tokenizer.save_pretrained(tmp_path / start)
+        tokenizer.push_to_hub(repo.id)
+        first = next(commit for commit in repo.commits if commit.title.startswith("Training in progress"))
+        for files in (first.files, repo.contents(), {path.name for path in (tmp_path / start).iterdir()}):
+            assert set(files) >= {"config.json", "model.safetensors"} | CODE
+        config = json.loads(repo.contents()["config.json"])
+        assert {reference.split(".")[0] + ".py" for reference in config["auto_map"].values()} == CODE
+        checkpoints += [(repo.id, {}), (tmp_path / start, {})]
+    # The base is not needed any more.
+    del hub.repos["model", "tester/base"]
+    results = elsewhere(run_python, *checkpoints)
+    assert results == [outputs(name, TEXTS) for name, _ in checkpoints]
+    for numbers, (name, _) in zip(printed.splitlines(), checkpoints[::2], strict=True):
+        model = AutoModelForSequenceClassification.from_pretrained(name)
+        assert model(model.dummy_inputs["input_ids"]).logits.tolist() == json.loads(numbers)
