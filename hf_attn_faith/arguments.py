@@ -13,8 +13,8 @@ def option(default, help: str, **metadata):
 
 
 @dataclass
-class DataArguments:
-    """Where the texts come from and how they become tokens."""
+class TextArguments:
+    """Where the texts come from."""
 
     dataset_name: str = option(
         None, "`planted` (built in), a folder or file of parquet, csv, tsv or json lines, or a dataset on the Hub."
@@ -28,6 +28,21 @@ class DataArguments:
     test_fraction: float | None = option(None, "Share of train that becomes the test split where there is none.")
     max_train_samples: int | None = option(None, "Train on so many texts, drawn by the seed.")
     clean_markup: bool = option(False, "Take HTML tags and entities out of the texts.")
+    max_length: int = option(512, "Longer texts are cut to so many tokens (reported).")
+    seed: int = option(42, "Everything random derives from it.")
+
+    def __post_init__(self):
+        if not self.dataset_name:
+            raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
+        require_at_least(self, 1, "max_length", "max_train_samples")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed} is not in [0, 2**32): give another.")
+
+
+@dataclass
+class DataArguments(TextArguments):
+    """And how they become tokens."""
+
     tokenizer: str | None = option(
         None, "An existing fast tokenizer by name or path (default: a word-level one, trained on the train split)."
     )
@@ -35,13 +50,10 @@ class DataArguments:
     digits: Literal["keep", "mask"] = option("keep", "Word-level tokenizer: keep numbers or mask them all as 0.")
     min_frequency: int = option(1, "Word-level tokenizer: rarer words become <unk>.")
     max_vocab_size: int | None = option(50_000, "Word-level tokenizer: at most so many words.")
-    max_length: int = option(512, "Longer texts are cut to so many tokens (reported).")
-    seed: int = option(42, "Everything random derives from it.")
 
     def __post_init__(self):
-        if not self.dataset_name:
-            raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
-        require_at_least(self, 1, "max_length", "min_frequency", "max_vocab_size", "max_train_samples")
+        super().__post_init__()
+        require_at_least(self, 1, "min_frequency", "max_vocab_size")
 
 
 @dataclass
@@ -63,9 +75,8 @@ class ClassifierArguments:
     def __post_init__(self):
         require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs", "batch_size", "num_threads")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"--dropout {self.dropout} is not in [0, 1).")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"--learning_rate {self.learning_rate} is not a positive number.")
+            raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
+        require_rate(self)
 
 
 def require_at_least(arguments, minimum: int, *names: str) -> None:
@@ -74,3 +85,9 @@ def require_at_least(arguments, minimum: int, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
             raise InputError(f"--{name} {value} is too small: give at least {minimum}.")
+
+
+def require_rate(arguments) -> None:
+    """Raises `InputError` for a learning rate that is not a positive number."""
+    if not 0 < arguments.learning_rate < float("inf"):
+        raise InputError(f"--learning_rate {arguments.learning_rate} is not a positive number: give one such as 1e-3.")

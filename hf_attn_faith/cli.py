@@ -2,17 +2,20 @@
 
 import difflib
 import logging
+import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from types import NoneType
+from typing import Literal, get_args, get_type_hints
 
 import datasets
 import yaml
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
-from .arguments import ClassifierArguments, DataArguments, option
+from .arguments import ClassifierArguments, DataArguments, TextArguments, option, require_at_least, require_rate
 from .errors import InputError
 
 USAGE = """\
@@ -53,10 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         return _say(error, 2)
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished stays, and the same command goes on from there.", 130)
+        resumed = "what was finished stays, and the same command goes on from there"
+        return _say(f"interrupted; {resumed if argv[0] == 'audit' else 'nothing was written'}.", 130)
     except Exception as error:
         logging.getLogger("hf_attn_faith").debug("", exc_info=True)
-        return _say(error, 1)
+        # A stage's failure names its cause itself.
+        return _say(error if type(error).__name__ == "StageError" else f"{type(error).__name__}: {error}", 1)
 
 
 def audit(argv: list[str]) -> None:
@@ -101,6 +106,9 @@ def print_report(run_dir: Path) -> None:
 
 
 def train(argv: list[str]) -> None:
+    import torch
+
+    from .analyses.scores import positive_index
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
     from .training.classification import classifier_trainer, train_and_save
@@ -118,31 +126,36 @@ def train(argv: list[str]) -> None:
 
     options = parse(TrainOptions, "train", argv)
     output_dir = new_directory(options.output_dir)
+    if options.num_threads is not None:
+        torch.set_num_threads(options.num_threads)
     splits, tokenizer = prepare(options)
+    positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
-    trainer = classifier_trainer(
-        options.architecture,
-        options.attention_type,
-        splits["train"],
-        splits["validation"],
-        tokenizer,
-        options,
-        output_dir=str(output_dir / "checkpoints"),
-        seed=options.seed,
-        word_vectors=vectors,
-    )
-    train_and_save(trainer, output_dir)
-    finish(trainer, splits, output_dir, options.hub_model_id)
+    with writing(output_dir):
+        trainer = classifier_trainer(
+            options.architecture,
+            options.attention_type,
+            splits["train"],
+            splits["validation"],
+            tokenizer,
+            options,
+            output_dir=str(output_dir / "checkpoints"),
+            seed=options.seed,
+            word_vectors=vectors,
+        )
+        train_and_save(trainer, output_dir)
+    finish(trainer, splits, output_dir, options)
 
 
 def adversary(argv: list[str]) -> None:
+    from .analyses.scores import positive_index
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
     from .training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
     from .training.classification import train_and_save
 
     @dataclass
-    class AdversaryOptions(DataArguments):
+    class AdversaryOptions(TextArguments):
         base_model: str = option(None, "The classifier under audit: a directory or a repo on the Hub.")
         output_dir: str = option(None, "Directory of the trained adversary.")
         kl_weight: float = option(0.01, "λ: what a nat of KL between the attentions is worth in TVD of the outputs.")
@@ -154,11 +167,23 @@ def adversary(argv: list[str]) -> None:
         learning_rate: float = option(1e-3, "Constant rate of AdamW.")
         hub_model_id: str | None = option(None, "Push the trained adversary to this repo.")
 
+        def __post_init__(self):
+            super().__post_init__()
+            require_at_least(self, 1, "adversary_epochs", "adversary_patience", "batch_size")
+            require_rate(self)
+
     options = parse(AdversaryOptions, "adversary", argv)
     output_dir = new_directory(options.output_dir)
     base, tokenizer = load_classifier(options.base_model, "base_model")
     splits, _ = prepare(options, tokenizer)
+    check_labels(base, splits, "base_model")
+    positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
+    if vectors is not None and vectors.matrix.shape[1] != base.config.embedding_size:
+        raise InputError(
+            f"--word_vectors {options.word_vectors} have {vectors.matrix.shape[1]} dimensions, --base_model has "
+            f"{base.config.embedding_size}: give the file the base started from."
+        )
     arguments = AdversarialTrainingArguments(
         output_dir=str(output_dir / "checkpoints"),
         seed=options.seed,
@@ -168,16 +193,17 @@ def adversary(argv: list[str]) -> None:
         per_device_train_batch_size=options.batch_size,
         learning_rate=options.learning_rate,
     )
-    trainer = ModelConsistentAdversarialTrainer(
-        new_adversary(base, options.adversary_start, options.seed, vectors),
-        base,
-        arguments,
-        splits["train"],
-        splits["validation"],
-        processing_class=tokenizer,
-    )
-    train_and_save(trainer, output_dir)
-    finish(trainer, splits, output_dir, options.hub_model_id, base)
+    with writing(output_dir):
+        trainer = ModelConsistentAdversarialTrainer(
+            new_adversary(base, options.adversary_start, options.seed, vectors),
+            base,
+            arguments,
+            splits["train"],
+            splits["validation"],
+            processing_class=tokenizer,
+        )
+        train_and_save(trainer, output_dir)
+    finish(trainer, splits, output_dir, options, base)
 
 
 def predict(argv: list[str]) -> None:
@@ -185,7 +211,7 @@ def predict(argv: list[str]) -> None:
     from .prediction import predict as prediction_set
 
     @dataclass
-    class PredictOptions(DataArguments):
+    class PredictOptions(TextArguments):
         model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
         split: Literal["train", "validation", "test"] = option("test", "The split to predict.")
         output_dir: str = option(None, "Directory of the prediction set.")
@@ -193,8 +219,15 @@ def predict(argv: list[str]) -> None:
     options = parse(PredictOptions, "predict", argv)
     output_dir = new_directory(options.output_dir)
     model, tokenizer = load_classifier(options.model, "model")
+    if model.config.attention_type == "imposed":
+        raise InputError(
+            f"--model {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
+            "with attention of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
+        )
     splits, _ = prepare(options, tokenizer)
-    prediction_set(model, splits[options.split]).save_to_disk(output_dir)
+    check_labels(model, splits, "model")
+    with writing(output_dir):
+        prediction_set(model, splits[options.split]).save_to_disk(output_dir)
     print(f"Prediction set of {len(splits[options.split])} texts: {output_dir}")
 
 
@@ -209,33 +242,44 @@ def parse(options_class: type, command: str, argv: list[str]):
     parser.add_argument("--config", help="YAML file of options; those on the line override it.")
     names = [f.name for f in fields(options_class)]
     for token in argv:
-        name = token.removeprefix("--").split("=")[0].removeprefix("no_")
+        name = token.removeprefix("--").split("=")[0].replace("-", "_").removeprefix("no_")
         if token.startswith("--") and name not in (*names, "config", "help"):
             raise InputError(f"unknown option {token.split('=')[0]}{_suggestion(name, names, '--')}.")
     given = vars(parser.parse_args(argv))
-    if given.pop("config") is not None:
-        given = vars(parser.parse_args(_config_tokens(parser.parse_args(argv).config, names) + argv))
-        given.pop("config")
+    if given["config"] is not None:
+        settings = _read_config(given["config"], names)
+        nullable = {name for name, hint in get_type_hints(options_class).items() if NoneType in get_args(hint)}
+        parser.set_defaults(**{name: None for name in settings if settings[name] is None and name in nullable})
+        tokens = [token for name, value in settings.items() for token in _tokens(name, value)]
+        try:
+            parser.parse_args(tokens)
+        except InputError as error:
+            raise InputError(f"--config {given['config']}: {error}") from error
+        given = vars(parser.parse_args(tokens + argv))
+    given.pop("config")
     return options_class(**given)
 
 
-def _config_tokens(path: str, names: list[str]) -> list[str]:
-    """A YAML file's settings as the tokens of a command line, so that both are checked by the same parser."""
+def _read_config(path: str, names: list[str]) -> dict:
     try:
         settings = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
-        raise InputError(f"--config {path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"--config {path} cannot be read ({error.strerror}): give a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"--config {path} is not valid YAML ({' '.join(str(error).split())}): repair it.") from error
     if not isinstance(settings, dict):
-        raise InputError(f"--config {path} is not a mapping of option names to values.")
-    tokens = []
-    for name, value in settings.items():
+        raise InputError(f"--config {path} is no mapping: give a line `option: value` for every option.")
+    for name in settings:
         if name not in names:
             raise InputError(f"--config {path} has an unknown option `{name}`{_suggestion(str(name), names)}.")
-        if value is not None:
-            tokens += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    return tokens
+    return settings
+
+
+def _tokens(name: str, value) -> list[str]:
+    """A setting as the tokens of a command line, so that both are checked by the same parser."""
+    if value is None:
+        return []
+    return [f"--{name}", *map(str, value)] if isinstance(value, list) else [f"--{name}={value}"]
 
 
 def _suggestion(word: str, words, prefix: str = "") -> str:
@@ -252,35 +296,70 @@ def new_directory(path: str | None) -> Path:
     return Path(path)
 
 
+@contextmanager
+def writing(directory: Path):
+    """Makes the directory; where writing into it fails, it is as before."""
+    existed = directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output_dir {directory} cannot be made ({error.strerror}): name another.") from error
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        if existed:
+            directory.mkdir()
+        raise
+
+
 def load_classifier(name: str | None, option_name: str):
     """A saved attention classifier and its tokenizer."""
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     if not name:
         raise InputError(f"--{option_name} is missing: give a directory or a repo on the Hub.")
+    make = "give an attention classifier (lstm_attention or mlp_attention), as `hf-attn-faith train` makes them"
     try:
-        model_type = AutoConfig.from_pretrained(name).model_type
-    except (OSError, ValueError) as error:
-        raise InputError(f"--{option_name} {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-    if model_type not in ("lstm_attention", "mlp_attention"):
+        model_type = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
+        if model_type not in ("lstm_attention", "mlp_attention"):
+            raise InputError(f"--{option_name} {name} has the architecture `{model_type}`: {make}.")
+        model, info = AutoModelForSequenceClassification.from_pretrained(name, output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except InputError:
+        raise
+    except Exception as error:  # whatever it may be: a folder or repo holds what somebody else put there
+        reason = " ".join(str(error).split())[:300].rstrip(".")
+        raise InputError(f"--{option_name} {name} cannot be loaded ({reason}): {make}.") from error
+    if info["missing_keys"]:
+        raise InputError(f"--{option_name} {name} lacks the weights {', '.join(sorted(info['missing_keys']))}: {make}.")
+    if len(tokenizer) > model.config.vocab_size:
         raise InputError(
-            f"--{option_name} {name} has the architecture `{model_type}`: give an attention classifier "
-            "(lstm_attention or mlp_attention), as `hf-attn-faith train` makes them."
+            f"--{option_name} {name} has a tokenizer of {len(tokenizer)} words and a model of "
+            f"{model.config.vocab_size}: put the tokenizer it was trained with beside it."
         )
-    try:
-        return AutoModelForSequenceClassification.from_pretrained(name), AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--{option_name} {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    return model, tokenizer
 
 
-def finish(trainer, splits, output_dir: Path, hub_model_id: str | None, base=None) -> None:
+def check_labels(model, splits, option_name: str) -> None:
+    """Raises `InputError` where the dataset's labels are not the model's; a model may leave its own without names."""
+    names = splits["train"].features["label"].names
+    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    if known not in (names, [f"LABEL_{number}" for number in range(len(names))]):
+        raise InputError(
+            f"--{option_name} knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
+            "give a dataset with the labels the model was trained on."
+        )
+
+
+def finish(trainer, splits, output_dir: Path, options, base=None) -> None:
     """Prints the scores on the test split, and the distance to the base where there is one; pushes if asked."""
     from .analyses.comparison import compare
     from .analyses.scores import scores
     from .prediction import predict as prediction_set
 
     test_set = prediction_set(trainer.model, splits["test"])
-    result = scores(test_set, None)
+    result = scores(test_set, options.positive_label)
     if base is not None:
         distance = compare(prediction_set(base, splits["test"]), test_set)
         result |= {"tvd to the base": distance.tvd.mean(), "jsd to the base": distance.jsd.mean()}
@@ -288,10 +367,10 @@ def finish(trainer, splits, output_dir: Path, hub_model_id: str | None, base=Non
         "test: " + ", ".join(f"{name} {value:.3f}" if name != "n" else f"n {value}" for name, value in result.items())
     )
     print(f"Model: {output_dir}")
-    if hub_model_id is not None:
-        trainer.model.push_to_hub(hub_model_id)
-        trainer.processing_class.push_to_hub(hub_model_id)
-        print(f"Pushed to {hub_model_id}")
+    if options.hub_model_id is not None:
+        trainer.model.push_to_hub(options.hub_model_id)
+        trainer.processing_class.push_to_hub(options.hub_model_id)
+        print(f"Pushed to {options.hub_model_id}")
 
 
 def _say(message, code: int) -> int:

@@ -30,14 +30,14 @@ def predict(model, dataset: datasets.Dataset, batch_size: int = 128, progress: b
     """
     probabilities, log_attention, lengths = model_outputs(model, dataset, batch_size, progress)
     columns = {
-        "row": pa.array(dataset["row"] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
+        "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
         "probabilities": _list_array(probabilities.ravel(), np.full(len(dataset), probabilities.shape[1])),
         "token_attention": _list_array(np.exp(log_attention), lengths),
     }
     floats = datasets.List(datasets.Value("float32"))
     features = {"row": datasets.Value("int64"), "probabilities": floats, "token_attention": floats}
     if "label" in dataset.column_names:
-        columns["label"] = pa.array(dataset["label"], pa.int64())
+        columns["label"] = pa.array(dataset["label"][:], pa.int64())
         features["label"] = dataset.features["label"]
     names = [name for name in ("row", "label", "probabilities", "token_attention") if name in columns]
     return datasets.Dataset(

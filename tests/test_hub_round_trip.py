@@ -3,11 +3,11 @@
 import inspect
 import json
 import shutil
-from pathlib import Path
 
 import pytest
-from test_training import adversarial_arguments, classification_arguments, toy_dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, pipeline
+import torch
+from test_training import classification_arguments, toy_dataset
+from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments, pipeline
 
 from hf_attn_faith import models
 from hf_attn_faith.data.collation import AttentionCollator
@@ -18,7 +18,6 @@ from hf_attn_faith.models import (
     MlpAttentionConfig,
     MlpAttentionForSequenceClassification,
 )
-from hf_attn_faith.training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
 from hf_attn_faith.training.classification import CarryCodeCallback, ClassificationTrainer, new_classifier
 
 ARCHITECTURES = {
@@ -28,6 +27,7 @@ ARCHITECTURES = {
 CODE = {"configuration_attention_classifier.py", "modeling_attention_classifier.py"}
 TOKENIZER = {"tokenizer.json", "tokenizer_config.json"}
 TEXTS = ["The soup wasn't good .", "", "good", "<pad> unheard-of words", "all in all , a good film with a bad end"]
+TOKENS = [[5, 3, 7, 2], [2, 9, 0, 0]]
 
 
 def outputs(name, texts, **options):
@@ -102,9 +102,10 @@ def test_checkpoints_load_anywhere(hub, run_python, tokenizer, tmp_path):
             assert set(files) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
             assert files["model.safetensors"].lfs == (storage == "lfs")
             places.append(repo)
-        classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
-        assert [score["label"] for score in classify(TEXTS[0], top_k=None)] in (["no", "yes"], ["yes", "no"])
         expected += [outputs(folder, TEXTS)] * 3
+        never_saved = pipeline("text-classification", model=model, tokenizer=tokenizer)
+        assert never_saved(TEXTS, top_k=None) == expected[-1]["pipeline"][0]
+        assert {score["label"] for score in never_saved(TEXTS[0], top_k=None)} == {"no", "yes"}
 
     # The package is imported here: no remote code, no question asked.
     for place, numbers in zip(places, expected, strict=True):
@@ -114,13 +115,8 @@ def test_checkpoints_load_anywhere(hub, run_python, tokenizer, tmp_path):
 
 
 def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_path):
-    settings = {
-        "num_train_epochs": 2,
-        "learning_rate": 1e-2,
-        "push_to_hub": True,
-        "hub_strategy": "every_save",
-        "hub_always_push": True,  # even if the push before has not ended
-    }
+    # One push, while `train` runs; a second one would change the files under the first one's hands.
+    settings = {"num_train_epochs": 1, "push_to_hub": True, "hub_strategy": "every_save"}
     data = toy_dataset(), toy_dataset(20, seed=1)
     own = classification_arguments(tmp_path / "own", hub_model_id="tester/own", **settings)
     plain = TrainingArguments(
@@ -146,15 +142,19 @@ def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_pa
     checkpoints = []
     for repo, trainer in trainers.items():
         trainer.train()
-        pushed = [c for c in hub.repos["model", repo].commits if c.title.startswith("Training in progress")]
-        assert [commit.title for commit in pushed] == [f"Training in progress, epoch {epoch}" for epoch in (1, 2)]
-        assert set(pushed[0].files) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
+        _, pushed = hub.repos["model", repo].commits
+        assert pushed.title == "Training in progress, epoch 1"
+        assert set(pushed.files) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
+        # As `train_and_save` leaves it.
+        shutil.rmtree(trainer.args.output_dir)
+        with torch.no_grad():
+            trainer.model.classifier.bias += 1
         trainer.push_to_hub()
-        checkpoints += [(repo, {"revision": commit.oid}) for commit in pushed] + [(repo, {})]
+        assert set(hub.repos["model", repo].contents()) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
+        checkpoints += [(repo, {"revision": pushed.oid}), (repo, {})]
     results = elsewhere(run_python, *checkpoints)
     assert results == [outputs(repo, TEXTS, **options) for repo, options in checkpoints]
-    first, second = results[:2]
-    assert first["pipeline"] != second["pipeline"]
+    assert results[0]["batch 0"] != results[1]["batch 0"]
 
 
 def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer, tmp_path):
@@ -166,7 +166,8 @@ def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer
         f"""
         import json
         import datasets
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        import torch
+        from transformers import AutoModelForSequenceClassification
 
         base = AutoModelForSequenceClassification.from_pretrained("tester/base", trust_remote_code=True)
         assert type(base).__module__.startswith("transformers_modules")
@@ -177,17 +178,16 @@ def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer
         data = datasets.load_from_disk({str(tmp_path / "data")!r})
         for start in ("other-seed", "warm"):
             arguments = AdversarialTrainingArguments(
-                start, max_steps=2, kl_weight=0.1, push_to_hub=True, hub_model_id=f"tester/{{start}}",
-                hub_strategy="every_save", save_strategy="steps", save_steps=1, eval_strategy="steps", eval_steps=1,
-                hub_always_push=True, disable_tqdm=True, use_cpu=True,
+                start, num_train_epochs=1, kl_weight=0.1, push_to_hub=True, hub_model_id=f"tester/{{start}}",
+                hub_strategy="every_save", disable_tqdm=True, use_cpu=True,
             )
             adversary = new_adversary(base, start, seed=7)
             trainer = ModelConsistentAdversarialTrainer(adversary, base, arguments, data, data)
             trainer.train()
             adversary.push_to_hub(f"tester/{{start}}")
             adversary.save_pretrained({str(tmp_path)!r} + "/" + start)
-            tokens = adversary.dummy_inputs["input_ids"]
-            print(json.dumps(adversary(tokens).logits.tolist()))
+            tokens = torch.tensor({TOKENS})
+            print("LOGITS", json.dumps(adversary.eval()(tokens).logits.tolist()))
 
         # From here on the package's own classes serve the Auto classes, for the same numbers.
         again = AutoModelForSequenceClassification.from_pretrained("tester/warm")
@@ -211,6 +211,7 @@ def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer
     del hub.repos["model", "tester/base"]
     results = elsewhere(run_python, *checkpoints)
     assert results == [outputs(name, TEXTS) for name, _ in checkpoints]
-    for numbers, (name, _) in zip(printed.splitlines(), checkpoints[::2], strict=True):
+    logits = [json.loads(line.removeprefix("LOGITS")) for line in printed.splitlines() if line.startswith("LOGITS")]
+    for numbers, (name, _) in zip(logits, checkpoints[::2], strict=True):
         model = AutoModelForSequenceClassification.from_pretrained(name)
-        assert model(model.dummy_inputs["input_ids"]).logits.tolist() == json.loads(numbers)
+        assert model(torch.tensor(TOKENS)).logits.tolist() == numbers

@@ -97,6 +97,18 @@ def test_a_row_does_not_depend_on_its_batch(architecture):
         )
 
 
+@pytest.mark.parametrize("architecture", CLASSES)
+def test_padding_may_stand_anywhere(architecture):
+    model = tiny(architecture)
+    ids, mask = batch((4, 2))
+    expected = model(ids, mask)
+    left = model(ids[:, [2, 3, 0, 1]], mask[:, [2, 3, 0, 1]])  # the second row is padded on the left now
+    torch.testing.assert_close(left.logits[1], expected.logits[1])
+    inner = model(ids[1:, [0, 2, 1, 3]], mask[1:, [0, 2, 1, 3]])
+    torch.testing.assert_close(inner.logits[0], expected.logits[1])
+    torch.testing.assert_close(inner.token_log_attention[0, [0, 2]], expected.token_log_attention[1, :2])
+
+
 def test_additive_and_dot_attention_by_hand():
     hidden = torch.randn(2, 3, 12)
     mask = torch.ones(2, 3, dtype=torch.bool)

@@ -7,6 +7,7 @@ it is widened by exactly that, with Satterthwaite's degrees of freedom over the 
 (2015), "What teachers should know about the bootstrap", calls it the expanded percentile interval.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +30,12 @@ def mean_difference(values_a: np.ndarray, values_b: np.ndarray, seed: int, resam
     Args:
         values_a, values_b: (A, N) and (B, N), a row a model over the same N instances.
     """
-    weights = _instance_weights(values_a.shape[1], seed, resamples) / values_a.shape[1]
-    return _difference(values_a.mean(1), values_b.mean(1), weights @ values_a.T, weights @ values_b.T, seed)
+    count = values_a.shape[1]
+    resampled = [
+        (weights @ values_a.T / count, weights @ values_b.T / count)
+        for weights in _instance_weights(count, seed, resamples)
+    ]
+    return _difference(values_a.mean(1), values_b.mean(1), *map(np.concatenate, zip(*resampled, strict=True)), seed)
 
 
 def f1_difference(
@@ -47,12 +52,18 @@ def f1_difference(
         labels: (N,). predicted_a, predicted_b: (A, N) and (B, N), the labels each model predicts.
         positive: the positive label, or None for macro F1.
     """
-    ones, weights = np.ones((1, len(labels))), _instance_weights(len(labels), seed, resamples)
-    return _difference(
-        *(f1_scores(labels, predicted, ones, positive)[0] for predicted in (predicted_a, predicted_b)),
-        *(f1_scores(labels, predicted, weights, positive) for predicted in (predicted_a, predicted_b)),
+    groups, ones = (predicted_a, predicted_b), np.ones((1, len(labels)))
+    resampled = [
+        [f1_scores(labels, predicted, weights, positive) for predicted in groups]
+        for weights in _instance_weights(len(labels), seed, resamples)
+    ]
+    estimate, low, high = _difference(
+        *(f1_scores(labels, predicted, ones, positive)[0] for predicted in groups),
+        *map(np.concatenate, zip(*resampled, strict=True)),
         seed,
     )
+    # Widened for two models, the interval may leave the range that a difference of F1 has.
+    return Difference(estimate, max(low, -1.0), min(high, 1.0))
 
 
 def f1_scores(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray, positive: int | None) -> np.ndarray:
@@ -60,17 +71,18 @@ def f1_scores(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray, po
 
     Args:
         labels: (N,). predicted: (S, N). weights: (R, N), how often a resample holds each instance.
-        positive: the positive label, or None for macro F1 over the labels. A class nobody has and nobody predicts
-            counts as 0, as in scikit-learn.
+        positive: the positive label, or None for macro F1 over the labels that occur or that the model predicts, as
+            in scikit-learn. A class that a resample has lost counts as 0.
     """
     classes = np.unique(np.concatenate([labels, predicted.ravel()])) if positive is None else [positive]
-    scores = []
+    scores, counted = [], []
     for label in classes:
         true, guess = (labels == label).astype(float), (predicted == label).astype(float)
         hits = weights @ (guess * true).T
         total = (weights @ true)[:, None] + weights @ guess.T
         scores.append(np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0))
-    return np.mean(scores, axis=0)
+        counted.append(true.any() | guess.any(1) if positive is None else np.ones(len(predicted), bool))
+    return np.sum(scores, axis=0) / np.sum(counted, axis=0)
 
 
 def superiority(values_a: np.ndarray, values_b: np.ndarray) -> float:
@@ -80,9 +92,14 @@ def superiority(values_a: np.ndarray, values_b: np.ndarray) -> float:
     return float(((difference > 0) + 0.5 * (difference == 0)).mean())
 
 
-def _instance_weights(count: int, seed: int, resamples: int) -> np.ndarray:
-    """(R, N): how often each resample of the instances holds each of them."""
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+def _instance_weights(count: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each resample of the instances holds each of them; parts, of bounded size, of (R, N)."""
+    rng = np.random.default_rng(seed)
+    step = max(1, 2_000_000 // count)
+    for first in range(0, resamples, step):
+        rows = min(step, resamples - first)
+        drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(float)
 
 
 def _difference(full_a, full_b, resampled_a, resampled_b, seed) -> Difference:

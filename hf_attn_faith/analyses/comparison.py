@@ -18,7 +18,7 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
         symmetric. A text without tokens has the JSD 0.
 
     Raises:
-        InputError: the sets differ in their rows, or in the number of tokens of a row (named).
+        InputError: the sets differ in their rows, in the number of labels, or in the number of tokens of a row (named).
     """
     if len(set_a) != len(set_b) or set_a["row"][:] != set_b["row"][:]:
         raise InputError(
@@ -33,10 +33,16 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
             f"Row {row} has {lengths_a[row]} tokens in one prediction set and {lengths_b[row]} in the other: "
             "compare models with the same tokenizer."
         )
+    output_a, output_b = probabilities(set_a), probabilities(set_b)
+    if output_a.shape != output_b.shape:
+        raise InputError(
+            f"The prediction sets have {output_a.shape[-1]} and {output_b.shape[-1]} labels: "
+            "compare models with the same labels."
+        )
     return pd.DataFrame(
         {
             "row": set_a["row"][:],
-            "tvd": divergences.tvd(probabilities(set_a), probabilities(set_b)).numpy(),
+            "tvd": divergences.tvd(output_a, output_b).numpy(),
             "jsd": divergences.jsd(attention_a, attention_b).numpy(),
         }
     )

@@ -8,17 +8,23 @@ from ..errors import InputError
 
 
 def scores(prediction_set: datasets.Dataset, positive_label: str | None) -> dict[str, float]:
-    """accuracy, f1 and roc_auc (of the positive label where there are two, macro else) and n of a prediction set."""
-    labels = np.array(prediction_set["label"])
+    """accuracy, f1 and roc_auc (of the positive label where there are two, macro else) and n of a prediction set.
+
+    roc_auc is NaN where one of the labels does not occur: it is undefined then.
+    """
+    labels = np.array(prediction_set["label"][:])
     probability = np.array(prediction_set["probabilities"][:])
     predicted = probability.argmax(1)
+    occur = len(np.unique(labels)) == probability.shape[1]
     positive = positive_index(prediction_set, positive_label)
     if positive is None:
         f1 = f1_score(labels, predicted, average="macro", zero_division=0)
-        auc = roc_auc_score(labels, probability / probability.sum(1, keepdims=True), average="macro", multi_class="ovr")
+        # float32 rows sum to one within 1e-7 only.
+        share = probability / probability.sum(1, keepdims=True)
+        auc = roc_auc_score(labels, share, average="macro", multi_class="ovr") if occur else np.nan
     else:
         f1 = f1_score(labels, predicted, pos_label=positive, zero_division=0)
-        auc = roc_auc_score(labels == positive, probability[:, positive])
+        auc = roc_auc_score(labels == positive, probability[:, positive]) if occur else np.nan
     return {"accuracy": accuracy_score(labels, predicted), "f1": f1, "roc_auc": auc, "n": len(labels)}
 
 

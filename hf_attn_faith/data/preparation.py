@@ -3,12 +3,12 @@
 import datasets
 from transformers import PreTrainedTokenizerFast
 
-from ..arguments import DataArguments
+from ..arguments import DataArguments, TextArguments
 from .sources import load_text_classification
 from .tokenization import encode, load_tokenizer, train_word_tokenizer
 
 
-def load_texts(arguments: DataArguments) -> datasets.DatasetDict:
+def load_texts(arguments: TextArguments) -> datasets.DatasetDict:
     """The splits train, validation and test with the columns `text` and `label`."""
     return load_text_classification(
         arguments.dataset_name,
@@ -25,9 +25,12 @@ def load_texts(arguments: DataArguments) -> datasets.DatasetDict:
 
 
 def prepare(
-    arguments: DataArguments, tokenizer: PreTrainedTokenizerFast | None = None
+    arguments: DataArguments | TextArguments, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> tuple[datasets.DatasetDict, PreTrainedTokenizerFast]:
-    """Encoded splits and their tokenizer: the given one, the one the options name, or one trained on train alone."""
+    """Encoded splits and their tokenizer: the given one, the one the options name, or one trained on train alone.
+
+    `TextArguments` are enough where a tokenizer is given.
+    """
     texts = load_texts(arguments)
     if tokenizer is None and arguments.tokenizer is not None:
         tokenizer = load_tokenizer(arguments.tokenizer)

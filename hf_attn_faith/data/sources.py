@@ -96,7 +96,7 @@ def load_text_classification(
             splits["train"], splits[split] = _split_off(splits["train"], split, fraction, seed)
     if max_train_samples is not None and max_train_samples < len(splits["train"]):
         surplus = len(splits["train"]) - max_train_samples
-        drawn = _draw(np.array(splits["train"]["label"]), surplus, [seed, *b"sample"])
+        drawn = _draw(np.array(splits["train"]["label"][:]), surplus, [seed, *b"sample"])
         if drawn is None:
             raise InputError(f"--max_train_samples {max_train_samples} leaves no text of some label: give more.")
         splits["train"] = _take(splits["train"], ~drawn)
@@ -350,7 +350,7 @@ def _is_spans(feature) -> bool:
 
 
 def _split_off(train, split, fraction, seed):
-    drawn = _draw(np.array(train["label"]), round(fraction * len(train)), [seed, *split.encode()])
+    drawn = _draw(np.array(train["label"][:]), round(fraction * len(train)), [seed, *split.encode()])
     if drawn is None or not drawn.any():
         raise InputError(
             f"--{split}_fraction {fraction} of {len(train)} texts cannot be split off train, where one text of every "

@@ -79,7 +79,7 @@ class AttentionClassifierModel(PreTrainedModel):
         return mask
 
     def encode(self, embeddings, attention_mask):
-        """Embeddings (B, T, embedding_size) and mask (B, T), padded on the right -> hidden states (B, T, H)."""
+        """Embeddings (B, T, embedding_size) and mask (B, T) -> hidden states (B, T, H), zero on padding."""
         raise NotImplementedError
 
     def attend(self, hidden, mask):
@@ -120,7 +120,7 @@ class AttentionClassifierModel(PreTrainedModel):
         output_hidden_states=None,
         return_dict=None,
     ):
-        """Classify a batch of texts padded on the right.
+        """Classify a batch of texts.
 
         Args:
             input_ids: (B, T).
@@ -193,31 +193,34 @@ class LstmAttentionForSequenceClassification(AttentionClassifierModel):
         """(B, T, embedding_size) -> (B, T, 2 · hidden_size), zero on padding. Equal to a packed bidirectional
         `nn.LSTM` with the same weights, and several times faster to train on a CPU.
 
-        A bidirectional LSTM on padded input would be wrong: its backward direction starts on the padding. So each
-        direction is a pass of its own, the second on every text reversed within its own length.
+        A bidirectional LSTM on padded input would be wrong: one of its directions starts on the padding. So each
+        direction is a pass of its own over the tokens of every text, padding last, the second pass over them reversed.
         """
         if embeddings.shape[1] == 0:
             return embeddings.new_zeros(embeddings.shape[0], 0, self.config.encoder_size)
         embeddings = self.dropout(embeddings)
         mask = attention_mask.bool()
-        forward_states, _ = self.forward_lstm(embeddings)
-        order = self._reversal(mask)
-        backward_states, _ = self.backward_lstm(_reorder(embeddings, order))
-        hidden = torch.cat([forward_states, _reorder(backward_states, order)], dim=-1)
-        return hidden * mask.unsqueeze(-1)
-
-    @staticmethod
-    def _reversal(mask):
-        """(B, T) -> (B · T,): where each place reads from when every text is reversed and its padding stays."""
-        batch, time = mask.shape
-        position = torch.arange(time, device=mask.device).expand(batch, time)
-        order = torch.where(mask, mask.sum(1, keepdim=True) - 1 - position, position)
-        return (order + time * torch.arange(batch, device=mask.device).unsqueeze(1)).flatten()
+        # Wherever the padding stands; sorted by a key of 0 and 1, each text's tokens keep their order.
+        tokens_first = torch.argsort((~mask).byte(), dim=1, stable=True)
+        position = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
+        length = mask.sum(1, keepdim=True)
+        reversed_tokens = torch.where(position < length, length - 1 - position, position)
+        states = [
+            _reorder(lstm(_reorder(embeddings, order))[0], order.argsort(dim=1))
+            for lstm, order in (
+                (self.forward_lstm, tokens_first),
+                (self.backward_lstm, tokens_first.gather(1, reversed_tokens)),
+            )
+        ]
+        return torch.cat(states, dim=-1) * mask.unsqueeze(-1)
 
 
 def _reorder(states, order):
-    """(B, T, H) -> (B, T, H), the flattened places taken in `order`. `index_select`, because its gradient is fast."""
-    return states.flatten(0, 1).index_select(0, order).view_as(states)
+    """(B, T, H) and (B, T) -> (B, T, H): place t of a text from its place order[t]. By `index_select` over flattened
+    places, because its gradient is fast."""
+    batch, time = order.shape
+    flat = (order + time * torch.arange(batch, device=order.device).unsqueeze(1)).flatten()
+    return states.flatten(0, 1).index_select(0, flat).view_as(states)
 
 
 class MlpAttentionForSequenceClassification(AttentionClassifierModel):

@@ -9,6 +9,7 @@ from typing import Literal
 import datasets
 import numpy as np
 import torch
+from huggingface_hub import ModelCardData
 from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional as F
 from transformers import (
@@ -107,6 +108,8 @@ class CarryCodeCallback(TrainerCallback):
     """
 
     def on_push_begin(self, args, state, control, model=None, **kwargs):
+        # It is gone after `train_and_save`.
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         custom_object_save(model, args.output_dir)
 
 
@@ -174,6 +177,17 @@ class ClassificationTrainer(Trainer):
     def _get_grad_norm(self, model, grad_norm=None):
         """Trainer goes over all gradients at every step to log their norm; here nothing is clipped by default."""
         return grad_norm
+
+    def create_model_card(self, **kwargs):
+        """What Trainer would write speaks of fine-tuning; these models are trained from scratch."""
+        config = self.model.config
+        data = ModelCardData(library_name="transformers", pipeline_tag="text-classification", tags=["hf-attn-faith"])
+        text = (
+            f"# {config.model_type} with {config.attention_type} attention\n\n"
+            f"Trained from scratch with `hf_attn_faith` to tell {', '.join(config.id2label.values())} apart. Load it with "
+            "`AutoModelForSequenceClassification.from_pretrained(..., trust_remote_code=True)`.\n"
+        )
+        Path(self.args.output_dir, "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
 
     def get_decay_parameter_names(self, model):
         """Weight decay everywhere but on biases and on attention, as in the reference settings."""

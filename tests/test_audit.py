@@ -1,0 +1,264 @@
+"""The audit as something to leave alone overnight: killed, extended, damaged, run twice at once."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hf_attn_faith.audit import runner, stages
+from hf_attn_faith.audit.plan import AuditConfig, plan
+from hf_attn_faith.audit.runner import StageError, describe, run_audit
+from hf_attn_faith.errors import InputError
+from hf_attn_faith.reporting.report import render_report
+from hf_attn_faith.reporting.tables import TABLES
+
+TINY = {
+    "dataset_name": "planted",
+    "max_train_samples": 64,
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "num_train_epochs": 2,
+    "num_seeds": 2,
+    "kl_weights": [0.02],
+    "adversary_seeds": 1,
+    "adversary_epochs": 3,
+    "num_threads": 1,
+}
+
+
+def config(path, **settings):
+    return AuditConfig(**{**TINY, **settings, "output_dir": str(path)})
+
+
+def options(path) -> list[str]:
+    tokens = []
+    for name, value in {**TINY, "output_dir": path}.items():
+        tokens += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An undisturbed run."""
+    path = tmp_path_factory.mktemp("audit") / "run"
+    run_audit(config(path), progress=False)
+    render_report(path)
+    return path
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def tables(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (path / "tables").iterdir()}
+
+
+def made(path: Path) -> dict[str, int]:
+    """When each stage was finished."""
+    return {str(file.parent.relative_to(path)): file.stat().st_mtime_ns for file in path.rglob("stage.json")}
+
+
+def test_a_finished_run_has_its_tables_and_figures(finished):
+    for name in TABLES:
+        for suffix in (".csv", ".md", ".tex"):
+            assert (finished / "tables" / f"{name}{suffix}").stat().st_size > 0
+    figures = {path.stem for path in (finished / "figures").iterdir()}
+    assert figures == {
+        "seed_variance",
+        "adversary_variance",
+        "tvd_jsd",
+        "guided_mlp",
+        "uniform_baseline",
+        "training_curves",
+    }
+    assert not list(finished.rglob(".*.unfinished"))
+
+
+def test_finished_it_returns_at_once(copied):
+    before = made(copied)
+    started = time.monotonic()
+    run_audit(config(copied), progress=False)
+    assert time.monotonic() - started < 5
+    assert made(copied) == before
+
+
+@pytest.mark.parametrize("kind", ["models/adversary", "models/guided", "predictions/"])
+def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_tables(kind, finished, tmp_path):
+    """SIGKILL in three kinds of stage, at a random moment of each."""
+    run = tmp_path / "run"
+    shutil.copytree(finished / "data", run / "data")
+    for name in ("models/base", "predictions/base"):  # what every other stage waits for
+        shutil.copytree(finished / name, run / name)
+    stage = next(s.name for s in plan(config(run)) if s.name.startswith(kind) and not s.name.endswith("/base"))
+    work = (run / stage).with_name(f".{Path(stage).name}.unfinished")
+    for name in made(finished):
+        if name not in made(run) and not name.startswith("analyses") and name != stage:
+            shutil.copytree(finished / name, run / name)
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not work.exists() and process.poll() is None and not (run / stage).exists():
+        time.sleep(0.002)
+    time.sleep(random.random() * 0.4)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run_audit(config(run), progress=False)
+    render_report(run)
+    assert tables(run) == tables(finished)
+    assert not list(run.rglob(".*.unfinished"))
+
+
+def test_a_long_training_goes_on_from_its_last_checkpoint(finished, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    for name in ("data", "models/base"):
+        shutil.copytree(finished / name, run / name)
+    stage = next(s for s in plan(config(run)) if s.name.startswith("models/adversary"))
+    epochs = []
+
+    def until(limit):
+        def tell(share):
+            epochs.append(round(share * 3))
+            if len(epochs) == limit:
+                raise KeyboardInterrupt
+
+        return tell
+
+    with pytest.raises(KeyboardInterrupt):
+        runner._run_stage(stage, run, until(2))
+    assert not (run / stage.name).exists()
+    runner._run_stage(stage, run, until(None))
+    assert epochs == [1, 2, 2, 3]  # interrupted at the end of the second, whose checkpoint was not written
+    weights = "model.safetensors"
+    assert (run / stage.name / weights).read_bytes() == (finished / stage.name / weights).read_bytes()
+
+
+def test_another_weight_trains_only_what_is_new(copied):
+    before = made(copied)
+    run_audit(config(copied, kl_weights=[0.02, 0.04]), progress=False)
+    after = made(copied)
+    new = {name for name in after if after[name] != before.get(name) and not name.startswith("analyses")}
+    assert new == {
+        "models/adversary-0.04-other-seed-0",
+        "predictions/adversary-0.04-other-seed-0",
+        "models/guided-adversary-0.04-other-seed-0",
+        "predictions/guided-adversary-0.04-other-seed-0",
+    }
+    render_report(copied)
+    table = pd.read_csv(copied / "tables" / "adversaries.csv")
+    assert table.kl_weight.tolist() == [0.02, 0.04]
+
+
+def test_a_changed_setting_refuses_and_overwrite_makes_again(copied):
+    before = made(copied)
+    changed = config(copied, adversary_epochs=1)
+    with pytest.raises(InputError, match=r"models/adversary-0.02-other-seed-0.*--overwrite"):
+        run_audit(changed, progress=False)
+    assert made(copied) == before
+    run_audit(changed, overwrite=True, progress=False)
+    after = made(copied)
+    assert after["models/base"] == before["models/base"]
+    assert after["models/adversary-0.02-other-seed-0"] != before["models/adversary-0.02-other-seed-0"]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "models/base/model.safetensors",
+        "predictions/base/test/data-00000-of-00001.arrow",
+        "models/uniform-0/config.json",
+        "predictions/seed-1/stage.json",
+        "analyses/seed_variance/instances.parquet",
+        "analyses/adversaries/summary.json",
+    ],
+)
+def test_a_damaged_stage_is_named_and_mended(file, copied, finished, caplog):
+    path = copied / file
+    path.write_bytes(path.read_bytes()[:-20])
+    with caplog.at_level("ERROR"):
+        run_audit(config(copied), progress=False)
+    stage = "/".join(file.split("/")[:2])
+    assert f"{stage} is damaged ({'/'.join(file.split('/')[2:])})" in caplog.text
+    render_report(copied)
+    assert tables(copied) == tables(finished)
+
+
+def test_two_at_once_on_one_directory(copied):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, time; f = open({str(copied / '.lock')!r}, 'w');"
+         "fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    holder.stdout.readline()
+    with pytest.raises(InputError, match="in use by another audit"):
+        run_audit(config(copied), progress=False)
+    holder.kill()
+    holder.wait()
+    run_audit(config(copied), progress=False)  # a dead holder's lock is none
+
+
+def test_dry_run_says_what_is_left(copied, tmp_path):
+    assert "time left: unknown" in describe(config(tmp_path / "nothing"))
+    assert not (tmp_path / "nothing").exists()
+    said = describe(config(copied, kl_weights=[0.02, 0.04]))
+    assert "done  models/base" in said
+    assert "to do  models/adversary-0.04-other-seed-0" in said
+    assert "to do again  analyses/adversaries" in said
+    assert "made with other settings  models/base" in describe(config(copied, learning_rate=0.1))
+
+
+def test_a_failing_stage_is_named_and_what_was_finished_stays(copied, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    shutil.rmtree(copied / "models" / "uniform-0")
+    before = made(copied)
+    monkeypatch.setattr(stages, "train_model", full)
+    with pytest.raises(StageError, match=r"models/uniform-0 failed: OSError: No space left on device"):
+        run_audit(config(copied), progress=False)
+    assert made(copied) == before
+    monkeypatch.undo()
+    run_audit(config(copied), progress=False)
+
+
+def test_an_unwritable_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--output_dir .*file/run cannot be made: Not a directory"):
+        run_audit(config(tmp_path / "file" / "run"), progress=False)
+
+
+def test_a_report_of_an_unfinished_run(copied):
+    shutil.rmtree(copied / "analyses" / "guided_mlp_differences")
+    shutil.rmtree(copied / "analyses" / "guided_mlp")
+    shutil.rmtree(copied / "tables")
+    shutil.rmtree(copied / "figures")
+    said = render_report(copied)
+    assert "Uniform baseline" in said and "Guided MLP" not in said
+    assert (copied / "tables" / "adversaries.md").exists()
+    assert not (copied / "figures" / "guided_mlp.png").exists()
+
+
+def test_the_plan_depends_on_no_order_and_seeds_on_names():
+    by_name = {stage.name: stage for stage in plan(config("run"))}
+    extended = {s.name: s for s in plan(config("run", kl_weights=[0.5, 0.02], num_seeds=3))}
+    for name, stage in by_name.items():
+        assert extended[name].seed == stage.seed
+        if not name.startswith("analyses"):
+            assert extended[name].hash == stage.hash
+    assert len({stage.seed for stage in by_name.values()}) == len(by_name)
+    other = {stage.name: stage for stage in plan(config("run", seed=1))}
+    assert other["models/base"].seed != by_name["models/base"].seed
+
+
+def test_several_starts_and_one_same_seed_adversary():
+    names = [s.name for s in plan(config("run", adversary_start=["warm", "same-seed"], adversary_seeds=3))]
+    assert sum(name.startswith("models/adversary-0.02-warm") for name in names) == 3
+    assert sum(name.startswith("models/adversary-0.02-same-seed") for name in names) == 1
+    with pytest.raises(InputError, match="--adversary_start cold is unknown: take of other-seed"):
+        config("run", adversary_start=["cold"])

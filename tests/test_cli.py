@@ -1,0 +1,736 @@
+import contextlib
+import gc
+import io
+import json
+import logging
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    pipeline,
+)
+from transformers.utils import logging as transformers_logging
+
+from hf_attn_faith import cli
+from hf_attn_faith.analyses.scores import scores
+from hf_attn_faith.audit import stages
+from hf_attn_faith.cli import main
+from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.errors import InputError
+from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
+from hf_attn_faith.reporting import report
+from hf_attn_faith.training import classification
+from hf_attn_faith.training.classification import new_classifier
+
+COMMANDS = ("audit", "train", "adversary", "predict")
+SIZES = ("--embedding_size", "8", "--hidden_size", "4", "--num_train_epochs", "1")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def process(tmp_path_factory):
+    """What the command sets for its whole process, as it was before; a cache of our own."""
+    verbosity, threads = transformers_logging.get_verbosity(), torch.get_num_threads()
+    level = logging.getLogger("hf_attn_faith").level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
+    transformers_logging.set_verbosity(verbosity)
+    datasets.enable_progress_bars()
+    torch.set_num_threads(threads)
+    logging.getLogger("hf_attn_faith").setLevel(level)
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run a command that fails: in one line, which is returned, and leaving every file as it was."""
+
+    def refused(*arguments, code=2):
+        before = snapshot(tmp_path)
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == code
+        said = capsys.readouterr()
+        # "left" is said by the progress bar.
+        lines = [line for line in said.err.splitlines() if line.strip() and " left: " not in line]
+        assert len(lines) == 1 and lines[0].startswith("hf-attn-faith: "), said.err
+        assert snapshot(tmp_path) == before
+        return lines[0].removeprefix("hf-attn-faith: ")
+
+    return refused
+
+
+def snapshot(folder):
+    """Every file with its time and every directory, but for the lock of a run."""
+    paths = [path for path in folder.rglob("*") if path.name != ".lock"]
+    return {path: path.is_file() and path.stat().st_mtime_ns for path in paths}
+
+
+def frame(size=24, labels=("bad", "good"), **columns):
+    labels = [labels[i % len(labels)] for i in range(size)]
+    return pd.DataFrame(
+        {"text": [f"a {label} film {i % 5}" for i, label in enumerate(labels)], "label": labels} | columns
+    )
+
+
+def write(folder, suffix="parquet", **tables):
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        match suffix:
+            case "parquet":
+                table.to_parquet(folder / f"{name}.parquet", index=False)
+            case "csv":
+                table.to_csv(folder / f"{name}.csv", index=False)
+            case "jsonl":
+                table.to_json(folder / f"{name}.jsonl", orient="records", lines=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A dataset with nothing wrong with it."""
+    return write(
+        tmp_path_factory.mktemp("good"), "csv", train=frame(48), validation=frame(12), test=frame(16).assign(other=1)
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoints(good, tmp_path_factory):
+    """Models of every sort beside the tokenizer of `good`, and a trained one."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    trained = ("train", "--dataset_name", str(good), "--output_dir", str(folder / "base"), *SIZES)
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main([*trained, "--num_train_epochs", "4", "--learning_rate", "0.1"]) == 0
+    assert f"Model: {folder / 'base'}" in said.getvalue() and "test: accuracy" in said.getvalue()
+    tokenizer = AutoTokenizer.from_pretrained(folder / "base")
+
+    def save(name, labels=("bad", "good"), **settings):
+        config = LstmAttentionConfig(
+            vocab_size=len(tokenizer),
+            embedding_size=8,
+            hidden_size=4,
+            id2label=dict(enumerate(labels)),
+            label2id={label: i for i, label in enumerate(labels)},
+            **settings,
+        )
+        new_classifier(LstmAttentionForSequenceClassification, config, 0).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+
+    save("uniform", attention_type="uniform")
+    save("imposed", attention_type="imposed")
+    save("three", labels=("bad", "good", "so-so"))
+    save("turned", labels=("good", "bad"))
+    save("unnamed", labels=("LABEL_0", "LABEL_1"))
+    bert = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    BertForSequenceClassification(bert).save_pretrained(folder / "bert")
+    shutil.copytree(folder / "uniform", folder / "corrupt")
+    (folder / "corrupt" / "model.safetensors").write_bytes(b"no weights")
+    shutil.copytree(folder / "uniform", folder / "other_tokenizer")
+    train_word_tokenizer([f"word{i}" for i in range(100)]).save_pretrained(folder / "other_tokenizer")
+    # Weights of a model of uniform attention under a configuration with attention.
+    shutil.copytree(folder / "uniform", folder / "without_weights")
+    config = folder / "without_weights" / "config.json"
+    config.write_text(config.read_text().replace('"uniform"', '"additive"'))
+    shutil.copytree(folder / "uniform", folder / "without_tokenizer")
+    for path in (folder / "without_tokenizer").glob("*token*"):
+        path.unlink()
+    return folder
+
+
+# Bad data
+
+
+def with_text(row, text):
+    table = frame()
+    table["text"] = table["text"].astype(object)
+    table.at[row, "text"] = text
+    return table
+
+
+BAD_DATA = {
+    "missing column": (
+        {"train": frame().rename(columns={"text": "a"}).assign(b="x"), "test": frame()},
+        ["train.parquet", "It has a, label, b", "--text_column"],
+    ),
+    "empty dataset": ({"train": frame(0), "test": frame()}, ["train.parquet is empty", "give texts and labels"]),
+    "empty split": ({"train": frame(), "test": frame(0)}, ["test.parquet is empty", "give texts and labels"]),
+    "one class": (
+        {"train": frame(labels=["good"]), "test": frame(labels=["good"])},
+        ["train.parquet, column label has one label only, good", "needs two", "--label_column"],
+    ),
+    "only empty texts": (
+        {"train": frame(), "test": frame(text=" ")},
+        ["test.parquet, column text has nothing but empty texts", "--text_column"],
+    ),
+    "NaN": (
+        {"train": with_text(7, float("nan")), "test": frame()},
+        ["train.parquet, column text, row 7", "has no text", "fill it in or take the row out"],
+    ),
+    "None": (
+        {"train": frame(), "test": with_text(3, None)},
+        ["test.parquet, column text, row 3", "has no text", "fill it in or take the row out"],
+    ),
+    "numbers": (
+        {"train": frame(text=range(24)), "test": frame()},
+        ["train.parquet, column text, row 0", "holds 0, no text", "--text_column"],
+    ),
+    "labels that train lacks": (
+        {"train": frame(), "test": frame(labels=["bad", "good", "odd"])},
+        ["test.parquet, column label has labels that train lacks: odd", "take their rows out"],
+    ),
+    "no test split": ({"train": frame()}, ["has no test split", "give --test_fraction"]),
+    "no train split": ({"test": frame(), "validation": frame()}, ["has no train split", "name one of its files train"]),
+}
+
+
+@pytest.mark.parametrize("command", ["train", "audit"])
+@pytest.mark.parametrize("what", BAD_DATA)
+def test_bad_data(tmp_path, refused, command, what):
+    tables, fragments = BAD_DATA[what]
+    folder = write(tmp_path / "data", **tables)
+    said = refused(command, "--dataset_name", folder, "--output_dir", tmp_path / "out", *SIZES)
+    assert str(folder) in said
+    for fragment in fragments:
+        assert fragment in said
+
+
+@pytest.mark.parametrize("name", ["text_column", "label_column"])
+def test_columns_that_are_not_there(tmp_path, refused, good, name):
+    said = refused("audit", "--dataset_name", good, "--output_dir", tmp_path / "out", f"--{name}", "wrods")
+    assert said == f"{good}/train.csv has no column wrods, only text, label: see --{name}."
+
+
+def test_no_text_is_left_after_cleaning(tmp_path, refused):
+    folder = write(tmp_path / "data", train=frame(), test=frame(text="<br />"))
+    said = refused("audit", "--dataset_name", folder, "--output_dir", tmp_path / "out", "--clean_markup")
+    assert "test.parquet, column text has nothing but empty texts" in said
+
+
+def test_an_empty_output_directory_that_was_there_stays(tmp_path, refused):
+    folder = write(tmp_path / "data", train=frame())
+    (tmp_path / "out").mkdir()
+    refused("train", "--dataset_name", folder, "--output_dir", tmp_path / "out")
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("command", ["train", "audit"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("train.parquet", b"PAR1 no parquet"), ("train.jsonl", b'{"text": "a", '), ("train.csv", b"\xff\xfe\x80")],
+)
+def test_unreadable_files(tmp_path, refused, command, name, content):
+    (tmp_path / name).write_bytes(content)
+    out = tmp_path / "out"
+    said = refused(command, "--dataset_name", tmp_path / name, "--output_dir", out, "--test_fraction", "0.5")
+    assert said.startswith(f"{tmp_path / name} cannot be read as ") and said.endswith(": repair or replace it.")
+
+
+def test_unknown_datasets(tmp_path, refused, monkeypatch):
+    out = ("--output_dir", tmp_path / "out")
+    said = refused("audit", "--dataset_name", tmp_path / "none", *out)
+    assert said == f"{tmp_path}/none does not exist: give a folder, a file, or a dataset on the Hub."
+
+    def load_dataset(*args, **kwargs):
+        raise ConnectionError("Couldn't\nreach the Hub")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    said = refused("audit", "--dataset_name", "plantde", *out)
+    assert said.startswith("plantde is no folder or file here and cannot be loaded from the Hub (Couldn't reach")
+    assert "check --dataset_name" in said
+    assert "--dataset_name is missing: give `planted`" in refused("audit", *out)
+
+
+@pytest.mark.parametrize("command", ["train", "audit"])
+def test_unknown_positive_label(tmp_path, refused, good, command):
+    arguments = ("--dataset_name", good, "--output_dir", tmp_path / "out", *SIZES, "--positive_label", "great")
+    assert refused(command, *arguments) == (
+        "--positive_label great is no label of this dataset: take one of bad, good."
+    )
+
+
+BAD_VECTORS = {
+    "uneven": ("a 1 2 3\ngood 1 2\n", ["v.vec, line 2 has 2 numbers after the word, the lines before it 3", "repair"]),
+    "infinite": ("a 1 2 3\ngood 1 inf 3\n", ["v.vec, line 2 holds something else than finite numbers", "repair"]),
+    "NaN": ("2 3\na 1 2 3\ngood 1 nan 3\n", ["v.vec, line 3 holds something else than finite numbers", "repair"]),
+    "of another dimension": ("a 1 2 3\ngood 1 2 3\n", ["3 dimensions", "give --embedding_size 3"]),
+    "of other words": ("nothing 1 2 3\n", ["v.vec has none of the", "words of the vocabulary", "another file"]),
+    "missing": (None, ["v.vec cannot be read (No such file or directory)", "give a .vec, .txt or .gz file"]),
+}
+
+
+@pytest.mark.parametrize("command", ["train", "audit"])
+@pytest.mark.parametrize("what", BAD_VECTORS)
+def test_bad_vectors(tmp_path, refused, good, command, what):
+    content, fragments = BAD_VECTORS[what]
+    if content is not None:
+        (tmp_path / "v.vec").write_text(content)
+    said = refused(
+        command, "--dataset_name", good, "--output_dir", tmp_path / "out", "--word_vectors", tmp_path / "v.vec", *SIZES
+    )
+    for fragment in fragments:
+        assert fragment in said
+
+
+# Bad options
+
+
+BAD_OPTIONS = [
+    ("--num_seeds", "0", "--num_seeds 0 is too small: give at least 1."),
+    ("--adversary_seeds", "0", "--adversary_seeds 0 is too small: give at least 1."),
+    ("--kl_weights", "-0.5", "--kl_weights -0.5 is not a finite number ≥ 0"),
+    ("--kl_weights", "nan", "--kl_weights nan is not a finite number ≥ 0"),
+    ("--batch_size", "0", "--batch_size 0 is too small: give at least 1."),
+    ("--max_train_samples", "0", "--max_train_samples 0 is too small: give at least 1."),
+    ("--dropout", "1", "--dropout 1.0 is not in [0, 1)"),
+    ("--learning_rate", "-1", "--learning_rate -1.0 is not a positive number"),
+    ("--test_fraction", "2", "--test_fraction 2.0 is not between 0 and 1."),
+    ("--seed", "-1", "--seed -1 is not in [0, 2**32)"),
+    ("--num_seeds", "two", "argument --num_seeds/--num-seeds: invalid int value: 'two'"),
+    ("--learning_rate", "fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
+    ("--lowercase", "perhaps", "argument --lowercase: "),
+    ("--digits", "drop", "argument --digits: invalid choice: 'drop' (choose from "),
+    ("--adversary_start", "cold", "--adversary_start cold is unknown: take of"),
+    ("--num_sedes", "3", "unknown option --num_sedes: did you mean --num_seeds?"),
+    ("--num_seed", "3", "unknown option --num_seed: did you mean --num_seeds?"),
+    ("--xyzzy=3", None, "unknown option --xyzzy."),
+    ("surplus", None, "unrecognized arguments: surplus (hf-attn-faith audit --help lists the options)"),
+    ("--kl_weights", None, "argument --kl_weights/--kl-weights: expected at least one argument"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD_OPTIONS)
+def test_bad_options(tmp_path, refused, name, value, message):
+    given = [name] if value is None else [name, value]
+    assert refused("audit", "--dataset_name", "planted", "--output_dir", tmp_path / "out", *given).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("--kl_weight", "-0.5", "--kl_weight -0.5 is not a finite number ≥ 0"),
+        ("--adversary_epochs", "0", "--adversary_epochs 0 is too small: give at least 1."),
+        ("--batch_size", "0", "--batch_size 0 is too small: give at least 1."),
+        ("--learning_rate", "0", "--learning_rate 0.0 is not a positive number"),
+        ("--seed", "42", "--seed 42 is the base's own"),
+        ("--positive_label", "great", "--positive_label great is no label of this dataset"),
+    ],
+)
+def test_bad_options_of_an_adversary(tmp_path, refused, good, checkpoints, name, value, message):
+    options = {"--base_model": checkpoints / "base", "--output_dir": tmp_path / "out", "--seed": 1, name: value}
+    given = [argument for option in options.items() for argument in option]
+    assert refused("adversary", "--dataset_name", good, *given).startswith(message)
+
+
+def test_unknown_commands(refused):
+    assert refused("audti") == (
+        "unknown command `audti`: did you mean audit?; there are audit, train, adversary, predict, report."
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_output_directories(tmp_path, refused, good, checkpoints, command):
+    model = {"adversary": ["--base_model", checkpoints / "base"], "predict": ["--model", checkpoints / "base"]}
+    arguments = [command, "--dataset_name", good, "--seed", 1, *model.get(command, [])]
+    assert refused(*arguments).startswith("--output_dir is missing: name a directory")
+    (tmp_path / "file").write_text("x")
+    assert refused(*arguments, "--output_dir", tmp_path / "file").startswith(f"--output_dir {tmp_path}/file ")
+    said = refused(*arguments, "--output_dir", tmp_path / "file" / "below")
+    assert said.startswith(f"--output_dir {tmp_path}/file/below cannot be made")
+    if command != "audit":
+        said = refused(*arguments, "--output_dir", tmp_path)
+        assert said == f"--output_dir {tmp_path} exists and is not an empty directory: name another."
+
+
+# Bad models
+
+
+BAD_MODELS = {
+    "bert": ["has the architecture `bert`", "give an attention classifier (lstm_attention or mlp_attention)"],
+    "none": ["none cannot be loaded (", "give an attention classifier"],
+    "corrupt": ["corrupt cannot be loaded (", "give an attention classifier"],
+    "without_weights": ["lacks the weights attention_projection.bias, ", "give an attention classifier"],
+    "without_tokenizer": ["without_tokenizer cannot be loaded (", "give an attention classifier"],
+    "other_tokenizer": ["has a tokenizer of 102 words and a model of", "put the tokenizer it was trained with"],
+    "three": ["knows the labels bad, good, so-so, the dataset has bad, good", "give a dataset with the labels"],
+    "turned": ["knows the labels good, bad, the dataset has bad, good", "give a dataset with the labels"],
+}
+
+
+@pytest.mark.parametrize("command", ["adversary", "predict"])
+@pytest.mark.parametrize("what", BAD_MODELS)
+def test_bad_models(tmp_path, refused, good, checkpoints, command, what):
+    option = "--base_model" if command == "adversary" else "--model"
+    said = refused(command, "--dataset_name", good, "--output_dir", tmp_path / "out", option, checkpoints / what)
+    assert said.startswith(option)
+    for fragment in BAD_MODELS[what]:
+        assert fragment in said
+    assert refused(command, "--dataset_name", good, "--output_dir", tmp_path / "out").startswith(
+        f"{option} is missing: give a directory or a repo on the Hub."
+    )
+
+
+@pytest.mark.parametrize("attention_type", ["uniform", "imposed"])
+def test_no_adversary_without_attention_of_its_own(tmp_path, refused, good, checkpoints, attention_type):
+    model = checkpoints / attention_type
+    assert refused("adversary", "--dataset_name", good, "--output_dir", tmp_path / "out", "--base_model", model) == (
+        f"The base model's attention type is `{attention_type}`: an adversary needs attention it can move; "
+        "take a base with `additive` or `dot` attention."
+    )
+
+
+def test_no_prediction_without_the_attention_to_impose(tmp_path, refused, good, checkpoints):
+    model = checkpoints / "imposed"
+    assert refused("predict", "--dataset_name", good, "--output_dir", tmp_path / "out", "--model", model) == (
+        f"--model {model} has the attention type `imposed` and needs `imposed_attention`: give a model with attention "
+        "of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
+    )
+
+
+def test_vectors_that_the_base_did_not_start_from(tmp_path, refused, good, checkpoints):
+    (tmp_path / "v.vec").write_text("a 1 2 3\ngood 1 2 3\n")
+    arguments = ("--output_dir", tmp_path / "out", "--word_vectors", tmp_path / "v.vec", "--seed", 1)
+    assert refused("adversary", "--dataset_name", good, "--base_model", checkpoints / "base", *arguments) == (
+        f"--word_vectors {tmp_path}/v.vec have 3 dimensions, --base_model has 8: give the file the base started from."
+    )
+
+
+# --config
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "--config FILE cannot be read (No such file or directory): give a YAML file."),
+        ("seed: [1\n", "--config FILE is not valid YAML ("),
+        ("\x00", "--config FILE is not valid YAML ("),
+        ("- seed\n", "--config FILE is no mapping: give a line `option: value` for every option."),
+        ("num_sedes: 3\n", "--config FILE has an unknown option `num_sedes`: did you mean num_seeds?."),
+        ("3: 3\n", "--config FILE has an unknown option `3`."),
+        ("seed: many\n", "--config FILE: argument --seed: invalid int value: 'many'"),
+        ("seed: [1, 2]\n", "--config FILE: unrecognized arguments: 2"),
+        ("seed: {a: 1}\n", "--config FILE: argument --seed: invalid int value"),
+        ("kl_weights: [0.1, x]\n", "--config FILE: argument --kl_weights/--kl-weights: invalid float value: 'x'"),
+        ("digits: drop\n", "--config FILE: argument --digits: invalid choice: 'drop'"),
+        ("num_seeds: 0\n", "--num_seeds 0 is too small: give at least 1."),
+    ],
+)
+def test_bad_config_files(tmp_path, refused, content, message):
+    path = tmp_path / "audit.yaml"
+    if content is not None:
+        path.write_text(content)
+    said = refused("audit", "--dataset_name", "planted", "--output_dir", tmp_path / "out", "--config", path)
+    assert said.startswith(message.replace("FILE", str(path)).removesuffix("."))
+
+
+def parsed(monkeypatch, *argv):
+    """The options that `audit` would run with."""
+    given = []
+    monkeypatch.setattr("hf_attn_faith.audit.runner.describe", lambda config: given.append(config) or "")
+    assert main(["audit", *argv, "--dry_run"]) == 0
+    return given[0]
+
+
+def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "audit.yaml"
+    settings = {"dataset_name": "planted", "output_dir": "out", "seed": 7, "kl_weights": [0.5], "lowercase": False}
+    settings |= {"learning_rate": "1e-2", "text_column": "--text", "max_vocab_size": None, "bf16": None}
+    path.write_text(yaml.safe_dump(settings))
+    config = parsed(monkeypatch, "--config", str(path), "--seed", "8", "--kl_weights", "0.1", "0.2")
+    assert (config.dataset_name, config.seed, config.kl_weights, config.lowercase) == ("planted", 8, [0.1, 0.2], False)
+    assert (config.learning_rate, config.text_column) == (0.01, "--text")
+    # null is "none" where an option may be, and "not given" elsewhere.
+    assert config.max_vocab_size is None and config.bf16 is False
+    config = parsed(monkeypatch, f"--config={path}", "--lowercase", "--max-vocab-size=9")
+    assert (config.seed, config.kl_weights, config.lowercase, config.max_vocab_size) == (7, [0.5], True, 9)
+
+
+# Help
+
+
+def test_usage(capsys):
+    for argv in ([], ["-h"], ["--help"]):
+        assert main(argv) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("usage: hf-attn-faith COMMAND") and all(f"\n  {name} " in said for name in COMMANDS)
+    assert main(["report", "--help"]) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_every_option_with_a_text(capsys, monkeypatch, command):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    taken = []
+
+    def parse(options_class, *args):
+        taken.append(options_class)
+        raise InputError("seen enough")
+
+    monkeypatch.setattr(cli, "parse", parse)
+    main([command])
+    assert len(fields(taken[0])) > 10
+    for field in fields(taken[0]):
+        text = field.metadata["help"]
+        assert text.endswith(".") or text.endswith(")")
+        assert f"--{field.name} " in said and "".join(text.split()) in said.replace(" ", ""), field.name
+    assert "--config " in said
+
+
+# Failures and interruptions
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("out\nof memory"), 1), (KeyboardInterrupt(), 130)])
+def test_a_failure_in_a_stage(tmp_path, monkeypatch, capsys, good, error, code):
+    def train_model(place, **settings):
+        (place.path / "half").write_text("half-written")
+        raise error
+
+    monkeypatch.setattr(stages, "train_model", train_model)
+    assert main(["audit", "--dataset_name", str(good), "--output_dir", str(tmp_path / "out"), *SIZES]) == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    if code == 1:
+        assert last == "hf-attn-faith: models/base failed: RuntimeError: out of memory"
+    else:
+        assert last == ("hf-attn-faith: interrupted; what was finished stays, and the same command goes on from there.")
+    assert (tmp_path / "out" / "data" / "stage.json").exists()
+    assert not (tmp_path / "out" / "models" / "base").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("out\nof memory"), 1), (KeyboardInterrupt(), 130)])
+def test_a_failure_in_a_single_training(tmp_path, monkeypatch, refused, good, error, code):
+    def train_and_save(trainer, path):
+        (path / "half").write_text("half-written")
+        raise error
+
+    monkeypatch.setattr(classification, "train_and_save", train_and_save)
+    said = refused("train", "--dataset_name", good, "--output_dir", tmp_path / "out", *SIZES, code=code)
+    assert said == {1: "RuntimeError: out of memory", 130: "interrupted; nothing was written."}[code]
+
+
+def test_the_console_script_in_a_process_of_its_own(tmp_path):
+    script = Path(sys.executable).with_name("hf-attn-faith")
+    folder = write(tmp_path / "data", "csv", train=frame(), test=frame(labels=["good", "odd"]))
+    arguments = ["audit", "--dataset_name", str(folder), "--output_dir", str(tmp_path / "out")]
+    result = subprocess.run([script, *arguments], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2 and result.stdout == "" and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        f"hf-attn-faith: {folder}/test.csv, column label has labels that train lacks: odd; "
+        "take their rows out or add some to train."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+# Single steps
+
+
+def test_a_trained_model_loads_anywhere(checkpoints):
+    folder = checkpoints / "base"
+    assert not (folder / "checkpoints").exists()
+    history = json.loads((folder / "metrics.json").read_text())
+    assert history["best_validation_objective"] < 0.69
+    classify = pipeline("text-classification", str(folder))
+    assert [result["label"] for result in classify(["a good film 1", "a bad film 1"])] == ["good", "bad"]
+
+
+def test_train_adversary_predict(tmp_path, good, checkpoints, capsys, caplog):
+    """On json lines, one text of which is empty, with the positive label by name."""
+    table = frame(16)
+    table.loc[3, "text"] = "  "
+    folder = write(tmp_path / "data", "jsonl", train=frame(48), validation=frame(12), test=table)
+    data = ["--dataset_name", str(folder)]
+    options = ["--architecture", "mlp", "--attention_type", "dot", "--positive_label", "bad", "--seed", "3"]
+    options += ["--num_threads", "1"]
+    assert main(["train", *data, "--output_dir", str(tmp_path / "mlp"), *SIZES, *options]) == 0
+    assert torch.get_num_threads() == 1
+    assert "test: 1 of 16 texts are empty after tokenisation." in caplog.messages
+    said = capsys.readouterr().out
+
+    assert main(["predict", *data, "--model", str(tmp_path / "mlp"), "--output_dir", str(tmp_path / "set")]) == 0
+    assert capsys.readouterr().out == f"Prediction set of 16 texts: {tmp_path / 'set'}\n"
+    predicted = datasets.load_from_disk(tmp_path / "set")
+    assert predicted["row"][:] == list(range(16)) and predicted["token_attention"][3] == []
+    assert f"f1 {scores(predicted, 'bad')['f1']:.3f}" in said
+
+    for option in (["--seed", "5"], ["--adversary_start", "warm"]):
+        out = tmp_path / option[1]
+        arguments = [*data, "--base_model", str(checkpoints / "base"), "--adversary_epochs", "1", *option]
+        assert main(["adversary", *arguments, "--output_dir", str(out)]) == 0
+        said = capsys.readouterr().out
+        assert "jsd to the base 0." in said and "tvd to the base 0." in said and f"Model: {out}" in said
+        adversary = AutoModelForSequenceClassification.from_pretrained(out)
+        base = AutoModelForSequenceClassification.from_pretrained(checkpoints / "base")
+        assert not torch.equal(adversary.attention_query.weight, base.attention_query.weight)
+
+
+def test_a_model_may_leave_its_labels_without_names(tmp_path, good, checkpoints):
+    arguments = ["--dataset_name", str(good), "--model", str(checkpoints / "unnamed"), "--split", "train"]
+    assert main(["predict", *arguments, "--output_dir", str(tmp_path / "set")]) == 0
+    assert len(datasets.load_from_disk(tmp_path / "set")) == 48
+
+
+# The audit
+
+AUDIT = ["--dataset_name", "planted", "--max_train_samples", "64", "--num_seeds", "2", "--adversary_seeds", "2"]
+AUDIT += ["--adversary_epochs", "2", "--num_threads", "1", *SIZES]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished audit: its directory and what it printed."""
+    gc.freeze()  # Trainer collects garbage every time, in a test session a lot of it
+    folder = tmp_path_factory.mktemp("runs") / "planted"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(folder)]) == 0
+    yield folder, said.getvalue()
+    gc.unfreeze()
+
+
+def stage_files(folder):
+    return {str(path.parent.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("stage.json")}
+
+
+TABLES = {
+    "classifiers": (["model", "accuracy", "f1", "roc_auc", "n"], 2 + 2 + 2 + 14),
+    "uniform_baseline": (["model", "f1_mean", "f1_std", "accuracy_mean", "accuracy_std", "seeds"], 2),
+    "seed_variance": (["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"], 1),
+    "adversaries": (
+        ["kl_weight", "start"]
+        + [f"{score}_{kind}" for score in ("f1", "tvd", "jsd") for kind in ("mean", "std")]
+        + ["seeds", "kl_weight_in_paper_code"],
+        1,
+    ),
+    "guided_mlp": (["guide", "f1_mean", "f1_std", "accuracy_mean"], 7),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(run, name):
+    folder, said = run
+    columns, rows = TABLES[name]
+    table = pd.read_csv(folder / "tables" / f"{name}.csv")
+    assert list(table.columns)[: len(columns)] == columns
+    assert len(table) == rows
+    markdown = (folder / "tables" / f"{name}.md").read_text()
+    assert len(markdown.splitlines()) == rows + 2
+    assert markdown in said
+    latex = (folder / "tables" / f"{name}.tex").read_text()
+    assert latex.count(r"\\") == rows + 1
+
+
+def test_what_the_tables_say(run):
+    tables = {name: pd.read_csv(run[0] / "tables" / f"{name}.csv") for name in TABLES}
+    assert set(tables["classifiers"].n) == {800}
+    assert list(tables["classifiers"].model[:6]) == [
+        "base", "seed-1", "uniform-0", "uniform-1", "adversary-0.01-other-seed-0", "adversary-0.01-other-seed-1",
+    ]  # fmt: skip
+    uniform = tables["uniform_baseline"]
+    assert list(uniform.model) == ["base", "uniform"] and list(uniform.seeds) == [2, 2]
+    assert uniform.f1_difference[0] == pytest.approx(uniform.f1_mean[0] - uniform.f1_mean[1])
+    assert -1 <= uniform.f1_ci_low[0] <= uniform.f1_difference[0] <= uniform.f1_ci_high[0] <= 1
+    assert tables["classifiers"].f1[:2].mean() == pytest.approx(uniform.f1_mean[0])
+    adversary = tables["adversaries"].iloc[0]
+    assert (adversary.kl_weight, adversary.start, adversary.seeds) == (0.01, "other-seed", 2)
+    assert adversary.kl_weight_in_paper_code == 0.005
+    assert list(tables["guided_mlp"].guide) == [
+        "uniform", "trained", "base", "permuted", "rationale", "off_rationale", "adversary-0.01-other-seed",
+    ]  # fmt: skip
+    assert set(tables["guided_mlp"].seeds) == {2}
+
+
+def test_every_model_of_the_run_loads(run):
+    for name in ("base", "guided-permuted-1"):
+        model = AutoModelForSequenceClassification.from_pretrained(run[0] / "models" / name)
+        tokenizer = AutoTokenizer.from_pretrained(run[0] / "models" / name)
+        assert model.config.vocab_size == len(tokenizer)
+    predicted = datasets.load_from_disk(run[0] / "predictions" / "base" / "test")
+    assert np.isclose([sum(row) for row in predicted["token_attention"]], 1, atol=1e-5).all()
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """They take seconds, and what they show is tested elsewhere."""
+    monkeypatch.setattr(report, "render_figures", lambda run_dir: None)
+
+
+def no_training(*args, **kwargs):
+    raise AssertionError("a finished run trains something")
+
+
+def test_a_finished_run_given_back_as_config_trains_nothing(run, monkeypatch, capsys):
+    monkeypatch.setattr(stages, "train_and_save", no_training)
+    monkeypatch.setattr(stages, "predict", no_training)
+    before = stage_files(run[0])
+    assert main(["audit", "--config", str(run[0] / "audit.yaml")]) == 0
+    assert stage_files(run[0]) == before
+    assert capsys.readouterr().out == run[1]
+
+
+def test_the_report_of_a_run_again(run, capsys, without_figures):
+    assert main(["report", str(run[0])]) == 0
+    assert capsys.readouterr().out == run[1]
+
+
+def test_a_report_of_nothing(tmp_path, refused):
+    assert "holds no finished analysis" in refused("report", tmp_path)
+    assert "RUN_DIR" in refused("report")
+
+
+def test_another_kl_weight_extends_the_run(run, tmp_path, without_figures):
+    folder = tmp_path / "extended"
+    shutil.copytree(run[0], folder)
+    before = stage_files(folder)
+    arguments = ["audit", *AUDIT, "--kl_weights", "0.01", "0.5", "--output_dir", str(folder)]
+    assert main(arguments) == 0
+    after = stage_files(folder)
+    fresh = {name for name in after if after[name] != before.get(name) and not name.startswith("analyses/")}
+    new = {f"{model}-{s}" for model in ("adversary-0.5-other-seed", "guided-adversary-0.5-other-seed") for s in (0, 1)}
+    assert fresh == {f"{kind}/{name}" for kind in ("models", "predictions") for name in new}
+    table = pd.read_csv(folder / "tables" / "adversaries.csv")
+    assert list(table.kl_weight) == [0.01, 0.5]
+    old = pd.read_csv(run[0] / "tables" / "adversaries.csv")
+    pd.testing.assert_frame_equal(table[:1], old)
+
+
+def test_the_smallest_audit_of_texts_some_of_which_are_empty(tmp_path, caplog, capsys):
+    """Three labels of which test lacks one, one model of each kind, and the only pairs of seeds are none."""
+    table = frame(24, labels=["bad", "good", "so-so"])
+    table.loc[[3, 4], "text"] = ["", " \n"]
+    folder = write(tmp_path / "data", train=table, validation=table, test=table[table.label != "so-so"])
+    arguments = ["--dataset_name", str(folder), "--output_dir", str(tmp_path / "out"), *SIZES, "--num_seeds", "1"]
+    arguments += ["--adversary_seeds", "1", "--adversary_epochs", "1", "--kl_weights", "0.1"]
+    assert main(["audit", *arguments]) == 0
+    for split, size in (("train", 24), ("validation", 24), ("test", 16)):
+        assert f"{split}: 2 of {size} texts are empty after tokenisation." in caplog.messages
+    tables = {name: pd.read_csv(tmp_path / "out" / "tables" / f"{name}.csv") for name in TABLES}
+    assert {name: len(table) for name, table in tables.items()} == {
+        "classifiers": 8, "uniform_baseline": 2, "seed_variance": 0, "adversaries": 1, "guided_mlp": 5,
+    }  # fmt: skip
+    assert set(tables["classifiers"].n) == {16} and tables["classifiers"].roc_auc.isna().all()
+    assert tables["adversaries"].f1_std.isna().all() and tables["adversaries"].jsd_mean.notna().all()
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_a_changed_setting_is_refused(run, refused, capsys):
+    before = snapshot(run[0])
+    said = refused("audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", run[0], "--learning_rate", "0.1")
+    assert said.startswith(f"--output_dir {run[0]} holds stages made with other settings: models/base, ")
+    assert "--overwrite" in said
+    assert snapshot(run[0]) == before
+    # The positive label is read by the analyses alone.
+    arguments = ["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(run[0]), "--positive_label", "negative"]
+    assert main([*arguments, "--dry_run"]) == 0
+    said = capsys.readouterr().out
+    assert "made with other settings" not in said and "to do again  analyses/classifiers" in said
+    assert snapshot(run[0]) == before

@@ -1,0 +1,104 @@
+"""What the README shows is true: its Python runs as it stands, its commands have the options it names."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from hf_attn_faith import cli
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+PUSHED = {
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "configuration_attention_classifier.py",
+    "modeling_attention_classifier.py",
+}
+# Less of everything, so that it takes seconds; the README's lines stay as they are.
+SMALLER = """
+import functools
+
+from hf_attn_faith import arguments
+from hf_attn_faith.data.planted import planted
+
+assert planted.__defaults__[:3] == (2000, 400, 800)
+planted.__defaults__ = (200, 40, 60, *planted.__defaults__[3:])
+arguments.ClassifierArguments = functools.partial(
+    arguments.ClassifierArguments, embedding_size=16, hidden_size=8, num_train_epochs=2
+)
+"""
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "prelude", [SMALLER, pytest.param("", marks=pytest.mark.slow)], ids=["smaller", "as it stands"]
+)
+def test_the_python_runs(hub, run_python, prelude):
+    arc, from_the_hub = (block.replace('"me/', '"tester/') for block in blocks("python"))
+    lines = [line for line in from_the_hub.splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) <= 15
+    # Each with a namespace of its own: neither lives on the other's imports.
+    code = f"{prelude}\nfor block in ({arc!r}, {from_the_hub!r}):\n    exec(block, {{}})\n    print('END OF BLOCK')"
+    first, second, _ = run_python(code, without_package=False).split("END OF BLOCK\n")
+    values = {name: float(value) for name, value in re.findall(r"'(tvd|jsd)': ([\d.e-]+)", first)}
+    assert 0 < values["tvd"] < 1 and 0 < values["jsd"] < 0.7
+    assert re.search(r"'label': '(negative|positive)', 'score': 0\.\d+", first)
+    assert "'eval_jsd'" in second
+    assert {name for _, name in hub.repos} == {"tester/planted-base", "tester/planted-adversary"}
+    for repo in hub.repos.values():
+        assert set(repo.contents()) >= PUSHED
+    if not prelude:
+        # What the README's comment on its printed values says.
+        print(first)
+        assert values["tvd"] < 0.1 and values["jsd"] > 0.3
+
+
+class ParsedError(Exception):
+    pass
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """The options that a command makes of its line, without carrying it out."""
+    parse = cli.parse
+
+    def stop(*args):
+        raise ParsedError(parse(*args))
+
+    monkeypatch.setattr(cli, "parse", stop)
+
+    def parsed(line):
+        program, command, *argv = shlex.split(line, comments=True)
+        assert program == "hf-attn-faith"
+        with pytest.raises(ParsedError) as stopped:
+            getattr(cli, command)(argv)
+        return stopped.value.args[0]
+
+    return parsed
+
+
+def test_the_commands_have_these_options(parsed):
+    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("hf-attn-faith")]
+    assert {command.split()[1] for command in commands} >= {"audit", "train", "adversary", "predict"}
+    for command in commands:
+        assert parsed(command).dataset_name
+    # Named in the text: they belong to the audit.
+    audit = parsed(next(command for command in commands if command.split()[1] == "audit"))
+    for name, *values in map(str.split, re.findall(r"`--([^`]+)`", README)):
+        assert hasattr(audit, name), name
+        if values:
+            parsed(
+                shlex.join(["hf-attn-faith", "audit", "--dataset_name", "x", "--output_dir", "y", f"--{name}", *values])
+            )
+
+
+def test_its_scripts_exist():
+    for script in re.findall(r"^bash (\S+)", "".join(blocks("bash")), flags=re.MULTILINE):
+        assert (Path(__file__).parent.parent / script).is_file(), script
