@@ -268,7 +268,7 @@ def test_the_adversarial_trainer_refuses_what_cannot_be(tmp_path):
         ModelConsistentAdversarialTrainer(LstmAttentionForSequenceClassification(config), base, arguments)
     with pytest.raises(InputError, match="id2label"):
         ModelConsistentAdversarialTrainer(toy_model(num_labels=3), base, arguments)
-    with pytest.raises(InputError, match="--kl_weight -0.1"):
+    with pytest.raises(InputError, match=r"--kl_weight -0\.1"):
         adversarial_arguments(tmp_path, kl_weight=-0.1)
 
 

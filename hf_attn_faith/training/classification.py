@@ -184,7 +184,7 @@ class ClassificationTrainer(Trainer):
         data = ModelCardData(library_name="transformers", pipeline_tag="text-classification", tags=["hf-attn-faith"])
         text = (
             f"# {config.model_type} with {config.attention_type} attention\n\n"
-            f"Trained from scratch with `hf_attn_faith` to tell {', '.join(config.id2label.values())} apart. Load it with "
+            f"Trained from scratch with `hf_attn_faith`; labels: {', '.join(config.id2label.values())}. Load it with "
             "`AutoModelForSequenceClassification.from_pretrained(..., trust_remote_code=True)`.\n"
         )
         Path(self.args.output_dir, "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
