@@ -214,12 +214,12 @@ def test_dry_run_says_what_is_left(copied, tmp_path):
 
 
 def test_a_failing_stage_is_named_and_what_was_finished_stays(copied, monkeypatch):
-    def full(*_, **__):
+    def train_model(*_, **__):
         raise OSError(28, "No space left on device", "model.safetensors")
 
     shutil.rmtree(copied / "models" / "uniform-0")
     before = made(copied)
-    monkeypatch.setattr(stages, "train_model", full)
+    monkeypatch.setattr(stages, "train_model", train_model)
     with pytest.raises(StageError, match=r"models/uniform-0 failed: OSError: No space left on device"):
         run_audit(config(copied), progress=False)
     assert made(copied) == before
@@ -231,6 +231,25 @@ def test_an_unwritable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--output_dir .*file/run cannot be made: Not a directory"):
         run_audit(config(tmp_path / "file" / "run"), progress=False)
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("text,label\n")
+    with pytest.raises(InputError, match="is not empty and holds no audit"):
+        run_audit(config(tmp_path), progress=False)
+    assert (tmp_path / "data" / "train.csv").exists()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="positive_label"):
+        run_audit(config(empty, positive_label="lovely"), progress=False)
+    assert list(empty.iterdir()) == []
+
+
+def test_small_weights_have_names_too():
+    names = [stage.name for stage in plan(config("run", kl_weights=[0.00001, 0.00001]))]
+    assert names.count("models/adversary-0.00001-other-seed-0") == 1
+    assert stages.adversary_facts("adversary-0.00001-other-seed-0") == {"kl_weight": 1e-5, "start": "other-seed"}
 
 
 def test_a_report_of_an_unfinished_run(copied):

@@ -46,7 +46,7 @@ def toy_dataset(rows=60, seed=0, max_length=9):
 
 
 def toy_model(seed=0, **settings):
-    config = LstmAttentionConfig(vocab_size=30, embedding_size=8, hidden_size=6, **settings)
+    config = LstmAttentionConfig(vocab_size=30, embedding_size=8, hidden_size=6, embedding_std=1.0, **settings)
     return new_classifier(LstmAttentionForSequenceClassification, config, seed)
 
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import product
 from typing import get_args
 
+import numpy as np
+
 from ..arguments import ClassifierArguments, DataArguments, option, require_at_least
 from ..errors import InputError
 from ..training.adversarial import Start
@@ -41,6 +43,8 @@ class AuditConfig(ClassifierArguments, DataArguments):
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
+        if not self.kl_weights or not self.adversary_start:
+            raise InputError("--kl_weights and --adversary_start need at least one value each.")
         for kl_weight in self.kl_weights:
             if not 0 <= kl_weight < float("inf"):
                 raise InputError(
@@ -139,7 +143,8 @@ def plan(config: AuditConfig) -> list[Stage]:
     for kl_weight, start in product(sorted(set(config.kl_weights)), dict.fromkeys(config.adversary_start)):
         # From the base's own initial weights there is one adversary only.
         for s in range(1 if start == "same-seed" else config.adversary_seeds):
-            name = f"adversary-{kl_weight:g}-{start}"
+            # Never 1e-05: the name is taken apart at its hyphens.
+            name = f"adversary-{np.format_float_positional(kl_weight, trim='-')}-{start}"
             model = add(
                 f"models/{name}-{s}",
                 stages.train_adversary,

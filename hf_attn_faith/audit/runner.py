@@ -1,6 +1,7 @@
 """Runs the stages of an audit. The disk is the only state: a stage is finished when its directory is in place."""
 
 import fcntl
+import gc
 import hashlib
 import json
 import logging
@@ -25,6 +26,8 @@ from .stages import Place
 
 logger = logging.getLogger(__name__)
 
+LOCK = ".lock"
+
 
 class StageError(RuntimeError):
     """A stage failed; its cause is chained. What was finished before it stays."""
@@ -42,19 +45,26 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
     stages = plan(config)
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    is_new = not run_dir.exists()
+    # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
+    gc.freeze()
+    existed = run_dir.exists()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        entries = {path.name for path in run_dir.iterdir()}
     except OSError as error:
         raise InputError(f"--output_dir {run_dir} cannot be made: {error.strerror}.") from error
+    if entries and not entries & {"audit.yaml", LOCK}:
+        raise InputError(f"--output_dir {run_dir} is not empty and holds no audit: name a new directory.")
     try:
         with _locked(run_dir):
             _remove_corrupt(stages, run_dir)
             _remove_outdated(stages, run_dir, overwrite)
             _run_unfinished(stages, run_dir, config, progress)
     except InputError:
-        if is_new and not (run_dir / "audit.yaml").exists():
+        if not entries:
             shutil.rmtree(run_dir)
+            if existed:
+                run_dir.mkdir()
         raise
 
 
@@ -194,7 +204,7 @@ def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> Non
 @contextmanager
 def _locked(run_dir: Path):
     """One process at a time. The kernel lets go of the lock when its holder dies, so there is no stale one."""
-    with open(run_dir / ".lock", "w") as file:
+    with open(run_dir / LOCK, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -263,7 +263,7 @@ def by_guide(place: Place, names) -> dict[str, list[datasets.Dataset]]:
 
 
 def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed: int) -> dict[str, float]:
-    labels = np.array(sets_a[0]["label"])
+    labels = np.array(sets_a[0]["label"][:])
     predicted = [np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets]) for sets in (sets_a, sets_b)]
     difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
     return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True))
