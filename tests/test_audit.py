@@ -95,6 +95,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_in_the_same_tables(kind, finis
     """SIGKILL in three kinds of stage, at a random moment of each."""
     run = tmp_path / "run"
     shutil.copytree(finished / "data", run / "data")
+    shutil.copy(finished / "audit.yaml", run)
     for name in ("models/base", "predictions/base"):  # what every other stage waits for
         shutil.copytree(finished / name, run / name)
     stage = next(s.name for s in plan(config(run)) if s.name.startswith(kind) and not s.name.endswith("/base"))
