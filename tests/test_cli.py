@@ -583,6 +583,7 @@ def test_a_model_may_leave_its_labels_without_names(tmp_path, good, checkpoints)
 # The audit
 
 AUDIT = ["--dataset_name", "planted", "--max_train_samples", "64", "--num_seeds", "2", "--adversary_seeds", "2"]
+AUDIT += ["--adversary_start", "other-seed"]
 AUDIT += ["--adversary_epochs", "2", "--num_threads", "1", *SIZES]
 
 

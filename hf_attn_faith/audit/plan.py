@@ -27,7 +27,7 @@ class AuditConfig(ClassifierArguments, DataArguments):
     kl_weights: list[float] = option([0.005, 0.01, 0.02], "λ of the adversaries: what a nat of KL is worth in TVD.")
     adversary_seeds: int = option(3, "Adversaries for each λ.")
     adversary_start: list[str] = option(
-        ["other-seed"],
+        ["other-seed", "warm"],
         "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
         "initial weights), warm (the trained base with a new attention layer).",
     )
