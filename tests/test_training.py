@@ -74,6 +74,20 @@ def test_a_classifier_learns_and_keeps_its_best_epoch(trained_base):
     assert trained_base.evaluate()["eval_f1"] > 0.95
 
 
+def test_denormal_numbers_are_flushed_in_training_alone(tmp_path):
+    flushed = []
+
+    class Spy(TrainerCallback):
+        def on_step_end(self, *args, **kwargs):
+            flushed.append((torch.tensor([1e-40]) * 0.5).item() == 0)
+
+    arguments = classification_arguments(tmp_path, num_train_epochs=1)
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(), toy_dataset(), callbacks=[Spy()])
+    trainer.train()
+    assert flushed and all(flushed)
+    assert (torch.tensor([1e-40]) * 0.5).item() > 0
+
+
 def test_training_is_built_under_the_seed():
     assert torch.equal(toy_model(3).embedding.weight, toy_model(3).embedding.weight)
     assert not torch.equal(toy_model(3).embedding.weight, toy_model(4).embedding.weight)

@@ -63,8 +63,8 @@ def _seeds(table) -> str:
 
 
 def _adversaries(table) -> str:
-    # The largest shift of attention whose outputs are no further from the base's than other seeds' are.
-    close = table[table.tvd_ci_high <= 0]
+    # The largest shift of attention whose outputs are not shown to be further from the base's than other seeds' are.
+    close = table[table.tvd_ci_low <= 0]
     row = (close if len(close) else table).sort_values("jsd_mean").iloc[-1]
     found = (
         f"λ = {row.kl_weight:g} ({row.start}): mean JSD {row.jsd_mean:.3f} nats, {row.jsd_difference:+.3f} beyond "
@@ -73,12 +73,12 @@ def _adversaries(table) -> str:
         + (f" ({row.warning})" if row.warning else "")
     )
     if not len(close):
-        return f"Adversaries: none is shown to stay as close in output as other seeds; furthest in attention: {found}."
+        return f"Adversaries: all are further from the base in output than other seeds; furthest in attention: {found}."
     if row.jsd_ci_low <= 0:
         return f"Adversaries: none is shown to move attention beyond what another seed does; furthest: {found}."
     return (
-        f"Adversaries: other attention can go with the same outputs, {found}; an explanation of this model by its "
-        "attention is then not the only one, which does not make it a wrong one."
+        f"Adversaries: other attention can go with outputs no further from the base's than other seeds' are, {found}; an "
+        "explanation of this model by its attention is then not the only one, which does not make it a wrong one."
     )
 
 

@@ -147,9 +147,12 @@ class ClassificationTrainer(Trainer):
 
     def train(self, *args, **kwargs):
         # Adam's averages of rare words' gradients, and the gradients of an attention that is all on one token, shrink
-        # to denormal numbers, on which a CPU is 30 to 2,000 times slower. For the process, there is no narrower switch.
+        # to denormal numbers, on which a CPU is 30 to 2,000 times slower. The switch is the process's, off by default.
         torch.set_flush_denormal(True)
-        return super().train(*args, **kwargs)
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            torch.set_flush_denormal(False)
 
     def instance_losses(self, inputs, outputs) -> torch.Tensor:
         """The loss of every row of a batch, (B,): weighted cross-entropy."""
