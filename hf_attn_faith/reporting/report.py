@@ -77,8 +77,8 @@ def _adversaries(table) -> str:
     if row.jsd_ci_low <= 0:
         return f"Adversaries: none is shown to move attention beyond what another seed does; furthest: {found}."
     return (
-        f"Adversaries: other attention can go with outputs no further from the base's than other seeds' are, {found}; an "
-        "explanation of this model by its attention is then not the only one, which does not make it a wrong one."
+        f"Adversaries: other attention can go with outputs no further from the base's than other seeds' are, {found}; "
+        "an explanation of this model by its attention is then not the only one, which does not make it a wrong one."
     )
 
 
