@@ -107,11 +107,13 @@ def tvd_jsd(run_dir: Path) -> Figure | None:
             marker=MARKERS[number],
             capsize=2,
             linewidth=1.2,
-            label=f"adversaries, {start} (± 1 sd)",
+            label=f"adversaries, {start} (λ; ± 1 sd)",
         )
-        for place, row in enumerate(curve.itertuples()):
-            offset = (7, 6) if place % 2 else (7, -12)
-            axes.annotate(f"λ = {row.kl_weight:g}", (row.tvd_mean, row.jsd_mean), offset, textcoords="offset points")
+        # Curves lie close together: the first has its labels on the right, the next one on the left.
+        side, align = (-1, "right") if number % 2 else (1, "left")
+        for row in curve.itertuples():
+            at, offset = (row.tvd_mean, row.jsd_mean), (7 * side, -9 + 3 * number)
+            axes.annotate(f"{row.kl_weight:g}", at, offset, textcoords="offset points", ha=align, fontsize=7.5)
     axes.axhline(LN2, color="#999999", linestyle=":", linewidth=1)
     axes.annotate("ln 2, the largest possible", (1, LN2), (-2, -3), ("axes fraction", "data"), "offset points",
                   ha="right", va="top", color="#666666")  # fmt: skip
