@@ -62,10 +62,6 @@ class AttentionClassifierModel(PreTrainedModel):
     def set_input_embeddings(self, value):
         self.embedding = value
 
-    def attention_parameters(self) -> list[nn.Parameter]:
-        """The parameters of `attend`; empty for `uniform` and `imposed`."""
-        return [parameter for name, parameter in self.named_parameters() if name.startswith("attention_")]
-
     def embed(self, input_ids):
         """(B, T) -> (B, T, embedding_size)."""
         # A tokenizer returns float tensors for a batch without a single token.
