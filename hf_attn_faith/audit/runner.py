@@ -55,17 +55,18 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
         raise InputError(f"--output_dir {run_dir} cannot be made: {error.strerror}.") from error
     if entries and not entries & {"audit.yaml", LOCK}:
         raise InputError(f"--output_dir {run_dir} is not empty and holds no audit: name a new directory.")
-    try:
-        with _locked(run_dir):
+    with _locked(run_dir):
+        try:
             _remove_corrupt(stages, run_dir)
             _remove_outdated(stages, run_dir, overwrite)
             _run_unfinished(stages, run_dir, config, progress)
-    except InputError:
-        if not entries:
-            shutil.rmtree(run_dir)
-            if existed:
-                run_dir.mkdir()
-        raise
+        except InputError:
+            # Under the lock: who is refused it must not take away what its holder has begun.
+            if not entries:
+                shutil.rmtree(run_dir)
+                if existed:
+                    run_dir.mkdir()
+            raise
 
 
 def describe(config: AuditConfig) -> str:
