@@ -62,6 +62,9 @@ class ClassifierArguments:
 
     word_vectors: str | None = option(None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).")
     embedding_size: int = option(300, "Width of a token's embedding.")
+    embedding_std: float = option(
+        0.1, "Standard deviation of the embeddings that word vectors do not give (1 in the papers' code)."
+    )
     hidden_size: int = option(128, "Units of the encoder; of each direction of the LSTM.")
     attention_type: Literal["additive", "dot"] = option("additive", "Attention of the classifiers under audit.")
     dropout: float = option(0.0, "Dropout on embeddings and on the pooled vector.")
@@ -74,6 +77,8 @@ class ClassifierArguments:
 
     def __post_init__(self):
         require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs", "batch_size", "num_threads")
+        if not 0 < self.embedding_std < float("inf"):
+            raise InputError(f"--embedding_std {self.embedding_std} is not a positive number: give one such as 0.1.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
         require_rate(self)

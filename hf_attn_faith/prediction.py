@@ -3,6 +3,7 @@
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -10,25 +11,33 @@ from tqdm.auto import tqdm
 from .data.collation import AttentionCollator
 
 
-def predict(model, dataset: datasets.Dataset, batch_size: int = 128, progress: bool = True) -> datasets.Dataset:
+def predict(
+    model, dataset: datasets.Dataset, batch_size: int = 128, progress: bool = True, token_logits: bool = False
+) -> datasets.Dataset:
     """Run an attention classifier over an encoded dataset, batched by length, in evaluation mode.
 
     Args:
         model: an attention classifier, of this package or loaded as remote code.
         dataset: rows of `input_ids`, optionally `label`, `row` and `imposed_attention` (one float a token), as
             `data.tokenization.encode` makes them.
+        token_logits: also what the frozen model says of each token alone, for the analyses that impose attention.
 
     Returns:
         A prediction set, row for row beside the dataset: `row` (the dataset's own, or the position), `label` where
         the dataset has it, `probabilities` (C floats) and `token_attention` (a float for each token of the text,
-        probabilities: sums to 1, empty for a text without tokens).
+        probabilities: sums to 1, empty for a text without tokens). If asked, `token_logits` (C floats for each
+        token): the logits with all attention on that token, NaN where it may not get any. As `classify` is linear
+        after pooling, the logits under any attention α are Σ_t α_t token_logits_t.
+
+    Raises:
+        ValueError: `token_logits` of a model whose `classify` is not linear after pooling.
 
     Example:
         >>> test_set = predict(model, encoded["test"])                                   # doctest: +SKIP
         >>> test_set.save_to_disk("predictions/base/test")                               # doctest: +SKIP
         >>> datasets.load_from_disk("predictions/base/test")[0]["token_attention"]       # doctest: +SKIP
     """
-    probabilities, log_attention, lengths = model_outputs(model, dataset, batch_size, progress)
+    probabilities, log_attention, lengths, logits = model_outputs(model, dataset, batch_size, progress, token_logits)
     columns = {
         "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
         "probabilities": _list_array(probabilities.ravel(), np.full(len(dataset), probabilities.shape[1])),
@@ -39,7 +48,11 @@ def predict(model, dataset: datasets.Dataset, batch_size: int = 128, progress: b
     if "label" in dataset.column_names:
         columns["label"] = pa.array(dataset["label"][:], pa.int64())
         features["label"] = dataset.features["label"]
-    names = [name for name in ("row", "label", "probabilities", "token_attention") if name in columns]
+    if logits is not None:
+        tokens = _list_array(logits.ravel(), np.full(len(logits), logits.shape[1]))
+        columns["token_logits"] = _list_array(tokens, lengths)
+        features["token_logits"] = datasets.List(floats)
+    names = [name for name in ("row", "label", "probabilities", "token_attention", "token_logits") if name in columns]
     return datasets.Dataset(
         pa.table({name: columns[name] for name in names}),
         info=datasets.DatasetInfo(features=datasets.Features({name: features[name] for name in names})),
@@ -49,7 +62,7 @@ def predict(model, dataset: datasets.Dataset, batch_size: int = 128, progress: b
 def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 128, progress: bool = True):
     """The dataset with the frozen base's outputs as columns, computed once: `base_probabilities` (C floats) and
     `base_token_log_attention` (nats, a float for each token; the logarithm, since a weight may underflow to 0)."""
-    probabilities, log_attention, lengths = model_outputs(base_model, dataset, batch_size, progress)
+    probabilities, log_attention, lengths, _ = model_outputs(base_model, dataset, batch_size, progress)
     columns = {
         "base_probabilities": _list_array(probabilities.ravel(), np.full(len(dataset), probabilities.shape[1])),
         "base_token_log_attention": _list_array(log_attention, lengths),
@@ -58,9 +71,38 @@ def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 1
     return datasets.concatenate_datasets([dataset, datasets.Dataset(pa.table(columns))], axis=1)
 
 
-def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True):
-    """Probabilities (N, C), and token log attention (nats) of all texts one after another with their lengths (N,);
-    float32 arrays in the order of the dataset. The one place where attention is extracted."""
+def probabilities(prediction_set: datasets.Dataset) -> torch.Tensor:
+    """The output probabilities, (N, C), float64."""
+    return torch.from_numpy(np.array(prediction_set["probabilities"][:], dtype=np.float64))
+
+
+def padded_attention(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, np.ndarray]:
+    """The token attention as one tensor (N, T), float64, zero on padding, and the number of tokens (N,)."""
+    column = prediction_set.with_format("arrow")["token_attention"][:]
+    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
+    attention = np.zeros((len(lengths), lengths.max(initial=0)))
+    attention[np.arange(attention.shape[1]) < lengths[:, None]] = pc.list_flatten(column).to_numpy()
+    # float32 rows sum to one within 1e-7 only.
+    sums = attention.sum(1, keepdims=True)
+    return torch.from_numpy(attention / np.where(sums > 0, sums, 1)), lengths
+
+
+def padded_token_logits(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """The token logits as one tensor (N, T, C), float64, zero on padding and on tokens that may not get attention,
+    and the mask (N, T) of those that may."""
+    column = prediction_set.with_format("arrow")["token_logits"][:]
+    lengths = pc.list_value_length(column).to_numpy()
+    values = pc.list_flatten(column, recursive=True).to_numpy().reshape(-1, len(prediction_set[0]["probabilities"]))
+    logits = np.full((len(lengths), lengths.max(initial=0), values.shape[1]), np.nan)
+    logits[np.arange(logits.shape[1]) < lengths[:, None]] = values
+    mask = ~np.isnan(logits).any(-1)
+    return torch.from_numpy(np.where(mask[..., None], logits, 0)), torch.from_numpy(mask)
+
+
+def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, token_logits: bool = False):
+    """Probabilities (N, C); token log attention (nats) of all texts one after another; their lengths (N,); token
+    logits (tokens, C) as `predict` describes them, or None. float32 arrays in the order of the dataset. The one place
+    where attention is extracted."""
     lengths = np.fromiter((len(ids) for ids in dataset["input_ids"]), np.int64, len(dataset))
     # Longest first: a batch that does not fit into memory fails at once.
     order = np.argsort(-lengths, kind="stable")
@@ -68,6 +110,7 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True):
     rows = dataset.select_columns([n for n in ("input_ids", "imposed_attention") if n in dataset.column_names])
     probabilities = np.empty((len(dataset), model.config.num_labels), np.float32)
     log_attention = np.empty(lengths.sum(), np.float32)
+    logits = np.empty((lengths.sum(), model.config.num_labels), np.float32) if token_logits else None
     starts = np.concatenate([[0], np.cumsum(lengths)])
     was_training = model.training
     model.eval()
@@ -75,16 +118,42 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True):
         batches = DataLoader(rows, batch_size, sampler=order.tolist(), collate_fn=collate)
         for number, batch in enumerate(tqdm(batches, "predict", leave=False, disable=not progress)):
             indices = order[number * batch_size : (number + 1) * batch_size]
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             with torch.no_grad():
-                output = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}, return_dict=True)
+                output = model(**batch, output_hidden_states=token_logits, return_dict=True)
             probabilities[indices] = output.logits.float().softmax(-1).cpu().numpy()
             for index, row in zip(indices, output.token_log_attention.cpu().numpy(), strict=True):
                 log_attention[starts[index] : starts[index + 1]] = row[: lengths[index]]
+            if token_logits:
+                rows_of_logits = _token_logits(model, batch, output.hidden_states[0]).cpu().numpy()
+                for index, row in zip(indices, rows_of_logits, strict=True):
+                    logits[starts[index] : starts[index + 1]] = row[: lengths[index]]
     finally:
         model.train(was_training)
-    return probabilities, log_attention, lengths
+    return probabilities, log_attention, lengths, logits
+
+
+@torch.no_grad()
+def _token_logits(model, batch, hidden) -> torch.Tensor:
+    """Hidden states (B, T, H) -> (B, T, C), float32: the logits with all attention on one token."""
+    mask = model.attendable(batch["input_ids"], batch["attention_mask"])
+    alone = hidden.flatten(0, 1).unsqueeze(1)
+    logits = model.classify(alone, alone.new_ones(alone.shape[:2])).float().view(*hidden.shape[:2], -1)
+    # Uniform attention tells: where `classify` is linear, the logits under it are the mean of the tokens' own.
+    texts = mask.any(1)
+    uniform = mask / mask.sum(1, keepdim=True).clamp(min=1)
+    difference = model.classify(hidden, uniform).float() - (uniform.unsqueeze(-1) * logits).sum(1)
+    tolerance = torch.finfo(hidden.dtype).eps ** 0.5 * (1 + logits.abs().amax())
+    if (difference[texts].abs() > tolerance).any():
+        raise ValueError(
+            f"{type(model).__name__}.classify is not linear after pooling: what the model says under other attention "
+            "does not follow from its tokens, so this analysis cannot be made."
+        )
+    return logits.masked_fill(~mask.unsqueeze(-1), float("nan"))
 
 
 def _list_array(values, lengths) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.ascontiguousarray(values, dtype=np.float32)))
+    if not isinstance(values, pa.Array):
+        values = pa.array(np.ascontiguousarray(values, dtype=np.float32))
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

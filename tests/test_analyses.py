@@ -6,9 +6,10 @@ from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from hf_attn_faith.analyses.bootstrap import f1_difference, f1_scores, mean_difference, superiority
-from hf_attn_faith.analyses.comparison import compare, padded_attention
+from hf_attn_faith.analyses.comparison import compare
 from hf_attn_faith.analyses.scores import positive_index, scores
 from hf_attn_faith.errors import InputError
+from hf_attn_faith.prediction import padded_attention
 
 
 def prediction_set(rows=40, classes=2, seed=0, lengths=None, labels=None, names=None, **columns):

@@ -11,7 +11,7 @@ from hf_attn_faith.models import (
     MlpAttentionConfig,
     MlpAttentionForSequenceClassification,
 )
-from hf_attn_faith.prediction import model_outputs, predict
+from hf_attn_faith.prediction import model_outputs, padded_token_logits, predict
 from hf_attn_faith.training.classification import new_classifier
 
 CLASSES = {
@@ -168,7 +168,38 @@ def test_raw_outputs_keep_the_logarithm_of_tiny_weights():
     model = model_of()
     with torch.no_grad():
         model.attention_query.weight.mul_(1e3)
-    _, log_attention, lengths = model_outputs(model, texts(), progress=False)
+    _, log_attention, lengths, _ = model_outputs(model, texts(), progress=False)
     assert len(log_attention) == lengths.sum()
     assert log_attention.dtype == np.float32 and np.isfinite(log_attention).all()
     assert log_attention.min() < np.log(np.finfo(np.float32).tiny)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_token_logits_give_the_logits_under_any_attention(kind, classes):
+    model = model_of(kind, num_labels=classes, excluded_token_ids=[5]).eval()
+    dataset = texts()
+    predicted = predict(model, dataset, 7, progress=False, token_logits=True)
+    logits, mask = padded_token_logits(predicted)
+    assert logits.shape == (50, 12, classes) and logits.isfinite().all()
+    rng = np.random.default_rng(1)
+    for row, ids in enumerate(dataset["input_ids"]):
+        attendable = np.array(ids) != 5
+        assert mask[row].numpy()[: len(ids)].tolist() == attendable.tolist() and not mask[row, len(ids) :].any()
+        if attendable.any():
+            attention = np.zeros(len(ids))
+            attention[attendable] = rng.dirichlet(np.ones(attendable.sum()))
+            with torch.no_grad():
+                output = model(torch.tensor([ids]), imposed_attention=torch.tensor(attention[None])).logits[0]
+            np.testing.assert_allclose(attention @ logits[row, : len(ids)].numpy(), output, atol=1e-4)
+
+
+def test_token_logits_need_a_linear_classify():
+    class Squashing(LstmAttentionForSequenceClassification):
+        def classify(self, hidden, token_attention):
+            return torch.tanh(super().classify(hidden, token_attention))
+
+    model = Squashing(model_of().config)
+    model.load_state_dict(model_of().state_dict())
+    with pytest.raises(ValueError, match=r"Squashing.classify is not linear after pooling: .* cannot be made"):
+        predict(model, texts(), progress=False, token_logits=True)

@@ -3,11 +3,10 @@
 import datasets
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
-import torch
 
 from .. import divergences
 from ..errors import InputError
+from ..prediction import padded_attention, probabilities
 
 
 def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
@@ -46,19 +45,3 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
             "jsd": divergences.jsd(attention_a, attention_b).numpy(),
         }
     )
-
-
-def probabilities(prediction_set: datasets.Dataset) -> torch.Tensor:
-    """The output probabilities, (N, C), float64."""
-    return torch.from_numpy(np.array(prediction_set["probabilities"][:], dtype=np.float64))
-
-
-def padded_attention(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, np.ndarray]:
-    """The token attention as one tensor (N, T), float64, zero on padding, and the number of tokens (N,)."""
-    column = prediction_set.with_format("arrow")["token_attention"][:]
-    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
-    attention = np.zeros((len(lengths), lengths.max(initial=0)))
-    attention[np.arange(attention.shape[1]) < lengths[:, None]] = pc.list_flatten(column).to_numpy()
-    # float32 rows sum to one within 1e-7 only.
-    sums = attention.sum(1, keepdims=True)
-    return torch.from_numpy(attention / np.where(sums > 0, sums, 1)), lengths

@@ -252,6 +252,7 @@ def classifier_trainer(
     config = config_class(
         vocab_size=len(tokenizer),
         embedding_size=settings.embedding_size,
+        embedding_std=settings.embedding_std,
         hidden_size=settings.hidden_size,
         attention_type=attention_type,
         dropout=settings.dropout,
