@@ -96,3 +96,12 @@ def require_rate(arguments) -> None:
     """Raises `InputError` for a learning rate that is not a positive number."""
     if not 0 < arguments.learning_rate < float("inf"):
         raise InputError(f"--learning_rate {arguments.learning_rate} is not a positive number: give one such as 1e-3.")
+
+
+def require_epsilons(arguments) -> None:
+    """Raises `InputError` where `epsilons` is empty or has a value that is no distance of probabilities."""
+    if not arguments.epsilons:
+        raise InputError("--epsilons needs at least one value, such as 0.05.")
+    for epsilon in arguments.epsilons:
+        if not 0 < epsilon <= 1:
+            raise InputError(f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05.")

@@ -6,6 +6,7 @@ import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from itertools import takewhile
 from pathlib import Path
 from types import NoneType
 from typing import Literal, get_args, get_type_hints
@@ -15,7 +16,15 @@ import yaml
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
-from .arguments import ClassifierArguments, DataArguments, TextArguments, option, require_at_least, require_rate
+from .arguments import (
+    ClassifierArguments,
+    DataArguments,
+    TextArguments,
+    option,
+    require_at_least,
+    require_epsilons,
+    require_rate,
+)
 from .errors import InputError
 
 USAGE = """\
@@ -28,7 +37,14 @@ commands:
   train       train one attention classifier
   adversary   train a model-consistent adversary of a saved classifier
   predict     write the prediction set of a saved classifier
+  compare     TVD and JSD of two prediction sets, by maximum attention and label
+  attack      text by text, the attention furthest from a saved classifier's that leaves its output alone
+  permutation change of a saved classifier's output when its attention is shuffled
+  importance  agreement of a saved classifier's attention with gradients and with leave-one-out
   report      render tables and figures of an audit again, finished or not, and say what they say
+  publish     put an audit on the Hub: models with cards, tables, figures, prediction sets
+  publish-metrics
+              put the metrics jsd and tvd on the Hub, for evaluate.load
 
 Every command takes --config FILE.yaml with the same names as its options, which options on the line override.
 """
@@ -42,7 +58,19 @@ def main(argv: list[str] | None = None) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    commands = {"audit": audit, "train": train, "adversary": adversary, "predict": predict, "report": report}
+    commands = {
+        "audit": audit,
+        "train": train,
+        "adversary": adversary,
+        "predict": predict,
+        "compare": compare,
+        "attack": attack,
+        "permutation": permutation,
+        "importance": importance,
+        "report": report,
+        "publish": publish,
+        "publish-metrics": publish_metrics,
+    }
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(USAGE, end="")
@@ -57,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         return _say(error, 2)
     except KeyboardInterrupt:
         resumed = "what was finished stays, and the same command goes on from there"
-        return _say(f"interrupted; {resumed if argv[0] == 'audit' else 'nothing was written'}.", 130)
+        resumable = ("audit", "publish", "publish-metrics")
+        return _say(f"interrupted; {resumed if argv[0] in resumable else 'nothing was written'}.", 130)
     except Exception as error:
         logging.getLogger("hf_attn_faith").debug("", exc_info=True)
         # A stage's failure names its cause itself.
@@ -103,6 +132,59 @@ def print_report(run_dir: Path) -> None:
     for path in sorted((run_dir / "tables").glob("*.md"), key=lambda path: TABLES.index(path.stem)):
         print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text()}")
     print(f"\n{summary}\n\nTables: {run_dir / 'tables'}\nFigures: {run_dir / 'figures'}\nModels: {run_dir / 'models'}")
+
+
+def publish(argv: list[str]) -> None:
+    from .hub.publishing import publish_run
+
+    @dataclass
+    class PublishOptions:
+        namespace: str = option(
+            None, "User or organisation. The repos are NAMESPACE/RUN-MODEL, RUN being the name of RUN_DIR."
+        )
+        models: list[str] | None = option(
+            None,
+            "Names of models, or what they begin with, such as adversary-0.01 (default: uniform-0 and the first "
+            "adversary of every λ and start). The base, with the tables and figures, is always published.",
+        )
+        private: bool = option(False, "Make the repos private.")
+        with_predictions: bool = option(False, "Their prediction sets too, as the dataset NAMESPACE/RUN-predictions.")
+        with_text: bool = option(False, "And the texts in them, as the tokens that the models read.")
+        dry_run: bool = option(False, "List the repos and their files, and contact nobody.")
+
+    directories = list(takewhile(lambda token: not token.startswith("-"), argv))
+    options = parse(PublishOptions, "publish RUN_DIR", argv[len(directories) :])
+    if len(directories) != 1:
+        raise InputError("usage: hf-attn-faith publish RUN_DIR --namespace NAME, the --output_dir of an audit.")
+    prepare_to_publish(options)
+    addresses = publish_run(directories[0], **vars(options))
+    if not options.dry_run:
+        print("\n".join(addresses))
+
+
+def publish_metrics(argv: list[str]) -> None:
+    from .hub import publishing
+
+    @dataclass
+    class MetricsOptions:
+        namespace: str = option(None, "User or organisation. The Spaces are NAMESPACE/jsd and NAMESPACE/tvd.")
+
+    options = parse(MetricsOptions, "publish-metrics", argv)
+    prepare_to_publish(options)
+    print("\n".join(publishing.publish_metrics(options.namespace)))
+
+
+def prepare_to_publish(options) -> None:
+    """Lets the Hub's client tell of its progress, once; `main` silenced it together with transformers."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub_logging.disable_propagation()
+    if not constants.HF_HUB_DISABLE_PROGRESS_BARS:
+        enable_progress_bars()
+    if not options.namespace:
+        raise InputError("--namespace is missing: name yourself, as on the Hub, or an organisation of yours.")
 
 
 def train(argv: list[str]) -> None:
@@ -207,7 +289,6 @@ def adversary(argv: list[str]) -> None:
 
 
 def predict(argv: list[str]) -> None:
-    from .data.preparation import prepare
     from .prediction import predict as prediction_set
 
     @dataclass
@@ -218,17 +299,119 @@ def predict(argv: list[str]) -> None:
 
     options = parse(PredictOptions, "predict", argv)
     output_dir = new_directory(options.output_dir)
+    model, dataset = load_model_and_split(options)
+    with writing(output_dir):
+        prediction_set(model, dataset).save_to_disk(output_dir)
+    print(f"Prediction set of {len(dataset)} texts: {output_dir}")
+
+
+def compare(argv: list[str]) -> None:
+    from .analyses import comparison
+    from .prediction import load_prediction_set
+
+    @dataclass
+    class CompareOptions:
+        output_dir: str | None = option(None, "Directory for the table and a row an instance (default: print only).")
+
+    sets = list(takewhile(lambda token: not token.startswith("-"), argv))
+    options = parse(CompareOptions, "compare SET_A SET_B", argv[len(sets) :])
+    if len(sets) != 2:
+        raise InputError("usage: hf-attn-faith compare SET_A SET_B [--output_dir DIR], two prediction sets.")
+    instances = comparison.compare(*map(load_prediction_set, sets))
+    table = comparison.by_bin(instances, "tvd", "jsd")
+    finish_analysis("comparison", table, instances, options.output_dir)
+    print(f"all {len(instances)} texts: mean TVD {instances.tvd.mean():.3f}, mean JSD {instances.jsd.mean():.3f} nats")
+
+
+@dataclass
+class AnalysisOptions(TextArguments):
+    """Of the commands that look at one frozen model."""
+
+    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
+    split: Literal["train", "validation", "test"] = option("test", "The split to look at.")
+    output_dir: str | None = option(None, "Directory for the table and a row an instance (default: print only).")
+
+
+def attack(argv: list[str]) -> None:
+    from .analyses.instance_attack import instance_attack, summarise
+    from .prediction import predict as prediction_set
+
+    @dataclass
+    class AttackOptions(AnalysisOptions):
+        epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an attack may spend.")
+        method: Literal["exact", "gradient", "jain-wallace"] = option(
+            "exact", "The true maximum, for two labels; a search that ends below it; the search of Jain & Wallace."
+        )
+
+        def __post_init__(self):
+            super().__post_init__()
+            require_epsilons(self)
+
+    options = parse(AttackOptions, "attack", argv)
+    model, dataset = load_model_and_split(options)
+    frozen = prediction_set(model, dataset, token_logits=True)
+    instances = instance_attack(frozen, sorted(set(options.epsilons)), options.method, seed=options.seed)
+    finish_analysis("instance_attack", summarise(instances), instances, options.output_dir)
+
+
+def permutation(argv: list[str]) -> None:
+    from .analyses.permutation import permutation, summarise
+    from .prediction import predict as prediction_set
+
+    @dataclass
+    class PermutationOptions(AnalysisOptions):
+        permutations: int = option(100, "Random permutations of each text's attention.")
+
+        def __post_init__(self):
+            super().__post_init__()
+            require_at_least(self, 1, "permutations")
+
+    options = parse(PermutationOptions, "permutation", argv)
+    model, dataset = load_model_and_split(options)
+    frozen = prediction_set(model, dataset, token_logits=True)
+    instances = permutation(frozen, options.permutations, options.seed)
+    finish_analysis("permutation", summarise(instances), instances, options.output_dir)
+
+
+def importance(argv: list[str]) -> None:
+    from .analyses.importance import importance, summarise
+
+    @dataclass
+    class ImportanceOptions(AnalysisOptions):
+        through_attention: bool = option(False, "Gradients go through the attention too (default: it is held fixed).")
+
+    options = parse(ImportanceOptions, "importance", argv)
+    model, dataset = load_model_and_split(options)
+    instances = importance(model, dataset, through_attention=options.through_attention)
+    finish_analysis("importance", summarise(instances), instances, options.output_dir)
+
+
+def load_model_and_split(options):
+    """The model of --model, which must have attention of its own, and the split of its dataset, encoded for it."""
+    from .data.preparation import prepare
+
     model, tokenizer = load_classifier(options.model, "model")
     if model.config.attention_type == "imposed":
         raise InputError(
             f"--model {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
             "with attention of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
         )
+    if options.output_dir is not None:
+        new_directory(options.output_dir)
     splits, _ = prepare(options, tokenizer)
     check_labels(model, splits, "model")
-    with writing(output_dir):
-        prediction_set(model, splits[options.split]).save_to_disk(output_dir)
-    print(f"Prediction set of {len(splits[options.split])} texts: {output_dir}")
+    return model, splits[options.split]
+
+
+def finish_analysis(name: str, table, instances, output_dir: str | None) -> None:
+    """Prints the table; writes it, and the instances, where asked."""
+    from .reporting.tables import markdown, write_summary
+
+    print(f"{name.replace('_', ' ')}\n\n{markdown(table)}\n")
+    if output_dir is not None:
+        with writing(new_directory(output_dir)):
+            write_summary(Path(output_dir), table, instances)
+        print(f"Table and instances: {output_dir}")
 
 
 def parse(options_class: type, command: str, argv: list[str]):
@@ -314,23 +497,46 @@ def writing(directory: Path):
 
 
 def load_classifier(name: str | None, option_name: str):
-    """A saved attention classifier and its tokenizer."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    """A saved attention classifier and its tokenizer. Whoever made them: nothing of theirs is executed, and weights
+    are read from the file `model.safetensors` alone."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+    from transformers.utils import SAFE_WEIGHTS_NAME, has_file
 
     if not name:
         raise InputError(f"--{option_name} is missing: give a directory or a repo on the Hub.")
     make = "give an attention classifier (lstm_attention or mlp_attention), as `hf-attn-faith train` makes them"
     try:
-        model_type = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
-        if model_type not in ("lstm_attention", "mlp_attention"):
-            raise InputError(f"--{option_name} {name} has the architecture `{model_type}`: {make}.")
-        model, info = AutoModelForSequenceClassification.from_pretrained(name, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        config, _ = PreTrainedConfig.get_config_dict(name)
+        if config.get("model_type") not in ("lstm_attention", "mlp_attention"):
+            raise InputError(f"--{option_name} {name} has the architecture `{config.get('model_type')}`: {make}.")
+        if "transformers_weights" in config:
+            raise InputError(
+                f"--{option_name} {name} has a config.json that leads to other weights, "
+                f"`{config['transformers_weights']}`: take `transformers_weights` out of it, if you trust the rest."
+            )
+        if not has_file(name, SAFE_WEIGHTS_NAME):
+            raise InputError(
+                f"--{option_name} {name} has no {SAFE_WEIGHTS_NAME}, and nothing else is read, since pickled weights "
+                f"can execute code: {make}."
+            )
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except InputError:
         raise
     except Exception as error:  # whatever it may be: a folder or repo holds what somebody else put there
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise InputError(f"--{option_name} {name} cannot be loaded ({reason}): {make}.") from error
+    for weights, shape, expected in sorted(info["mismatched_keys"]):
+        raise InputError(
+            f"--{option_name} {name} has weights {weights} of shape {tuple(shape)}, its config.json asks for "
+            f"{tuple(expected)}: {make}."
+        )
     if info["missing_keys"]:
         raise InputError(f"--{option_name} {name} lacks the weights {', '.join(sorted(info['missing_keys']))}: {make}.")
     if len(tokenizer) > model.config.vocab_size:

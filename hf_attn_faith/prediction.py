@@ -1,14 +1,19 @@
 """Prediction sets: what a model says of every text of a dataset, and where its attention lies."""
 
+from pathlib import Path
+
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json
+import pyarrow.parquet
 import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .data.collation import AttentionCollator
+from .errors import InputError
 
 
 def predict(
@@ -69,6 +74,63 @@ def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 1
     }
     dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
     return datasets.concatenate_datasets([dataset, datasets.Dataset(pa.table(columns))], axis=1)
+
+
+def load_prediction_set(path: str | Path) -> datasets.Dataset:
+    """A prediction set made by anybody: a directory of `save_to_disk`, or a .parquet, .json or .jsonl file with the
+    columns `probabilities` and `token_attention` and perhaps `row` and `label`.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, or has a row that is not of probabilities (named).
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            prediction_set = datasets.load_from_disk(path)
+        elif path.suffix == ".parquet":
+            prediction_set = datasets.Dataset(pyarrow.parquet.read_table(path))
+        elif path.suffix in (".json", ".jsonl"):
+            prediction_set = datasets.Dataset(pyarrow.json.read_json(path))
+        else:
+            raise InputError(f"{path} is no directory and no .parquet, .json or .jsonl file: give a prediction set.")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as a prediction set ({reason}).") from error
+    if not isinstance(prediction_set, datasets.Dataset):
+        raise InputError(f"{path} holds several splits: give one of {', '.join(prediction_set)}.")
+    for name in ("probabilities", "token_attention"):
+        if name not in prediction_set.column_names:
+            raise InputError(
+                f"{path} has no column `{name}`, only {', '.join(prediction_set.column_names)}: a prediction set has "
+                "`probabilities` and `token_attention`, a list of numbers a row each."
+            )
+        _check_distributions(prediction_set, name, path)
+    if len(set(map(len, prediction_set["probabilities"][:]))) > 1:
+        raise InputError(f"{path} has rows with different numbers of `probabilities`: give one for each label.")
+    if "row" not in prediction_set.column_names:
+        prediction_set = prediction_set.add_column("row", list(range(len(prediction_set))))
+    return prediction_set
+
+
+def _check_distributions(prediction_set: datasets.Dataset, name: str, path: Path) -> None:
+    for row, values in enumerate(prediction_set[name][:]):
+        try:
+            values = np.array(values, float)
+        except (TypeError, ValueError):
+            values = None
+        if values is None or values.ndim != 1:
+            fault = "is no list of numbers"
+        elif len(values) == 0:
+            if name == "token_attention":  # a text without tokens
+                continue
+            fault = "is empty"
+        elif not np.isfinite(values).all() or (values < 0).any():
+            fault = "has a value that is negative or not finite"
+        elif abs(values.sum() - 1) > 1e-4:
+            fault = f"sums to {values.sum():g}, not to 1"
+        else:
+            continue
+        raise InputError(f"{path}, row {row}: `{name}` {fault}.")
 
 
 def probabilities(prediction_set: datasets.Dataset) -> torch.Tensor:

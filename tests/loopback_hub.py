@@ -7,6 +7,10 @@ It answers the requests of the real `huggingface_hub` client as the real Hub doe
 error a missing repo, revision or file gives, how large files travel. A request that it does not know is answered with
 501 and kept in `hub.unhandled`, so that a test can fail on it. Large files lie on a second port, as those of the real
 Hub lie on another host: there uploads and downloads carry a signed URL and must not carry the token.
+
+What can go wrong on the way goes wrong on demand:
+
+    hub.faults = [Fault("PUT cdn:"), Fault("/commit/", FAILURE), Fault("/preupload/", too_many_requests(7))]
 """
 
 import base64
@@ -156,6 +160,19 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Fault:
+    """What happens to one request: the first with `pattern` in its "METHOD path", after `skip` others.
+
+    It gets this answer instead of the Hub's own; or none, and the connection is cut: in the middle of its body, or,
+    if `handled`, after the Hub has done what was asked. Then the fault is over, and no longer in `hub.faults`."""
+
+    pattern: str = ""
+    answer: Answer | None = None
+    handled: bool = False
+    skip: int = 0
+
+
 class HubError(Exception):
     """An answer with an error, `code` as in the header X-Error-Code."""
 
@@ -173,6 +190,13 @@ def require(condition, message, status=400):
 
 def as_json(value, status=200, headers=None):
     return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+
+FAILURE = HubError(500, "Internal Error - We're working hard to fix this as soon as possible!").answer
+
+
+def too_many_requests(seconds):
+    return HubError(429, "We had to rate limit you", headers={"Retry-After": str(seconds)}).answer
 
 
 def now():
@@ -221,6 +245,7 @@ class LoopbackHub:
     unhandled    requests that no endpoint knows, or that broke one
     storage      how files are kept: "auto" (as the real Hub does: by suffix and size), "regular", "lfs", or a
                  function of path and size that says "regular" or "lfs"
+    faults       what is to go wrong next
     tokens       token -> User
     parse_yaml   how to read the metadata of a card; without it (the standard library has no YAML) cards go unread
     """
@@ -234,7 +259,7 @@ class LoopbackHub:
 
     def clear(self):
         with self.lock:
-            self.repos, self.requests, self.unhandled = {}, [], []
+            self.repos, self.requests, self.unhandled, self.faults = {}, [], [], []
             self.signed = {}  # path on the port of the large files -> what may be done there
             self.storage, self.lfs_threshold = "auto", 10 * 2**20
 
@@ -252,7 +277,16 @@ class LoopbackHub:
         """How many requests there were with this method and a path in which the pattern is found."""
         return sum(request.method == method and bool(re.search(pattern, request.path)) for request in self.requests)
 
-    # Every request comes through here.
+    def fault_of(self, line):
+        """What is to go wrong with the request that begins with this line, if anything."""
+        with self.lock:
+            for fault in [fault for fault in self.faults if fault.pattern in line]:
+                if fault.skip == 0:
+                    self.faults.remove(fault)
+                    return fault
+                fault.skip -= 1
+
+    # Every request comes through here, unless it is cut off.
 
     def answer(self, request):
         with self.lock:
@@ -642,12 +676,20 @@ class _Handler(BaseHTTPRequestHandler):
         if "transfer-encoding" in self.headers:
             self.server.hub.unhandled.append(f"{self.command} {self.path}: chunked body")
             self.close_connection = True
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        url = urlsplit(self.path)
+        length, url = int(self.headers.get("content-length", 0)), urlsplit(self.path)
+        fault = self.server.hub.fault_of(f"{self.command} {self.server.prefix}{url.path}")
+        if fault and not fault.answer and not fault.handled:
+            self.rfile.read(length // 2)
+            self.close_connection = True
+            return
+        body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = parse_qs(url.query, keep_blank_values=True)
         request = Request(self.command, self.server.prefix + url.path, query, headers, body)
-        answer = self.server.hub.answer(request)
+        answer = fault.answer if fault and fault.answer else self.server.hub.answer(request)
+        if fault and not fault.answer:
+            self.close_connection = True
+            return
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)

@@ -6,7 +6,7 @@ from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from hf_attn_faith.analyses.bootstrap import f1_difference, f1_scores, mean_difference, superiority
-from hf_attn_faith.analyses.comparison import compare
+from hf_attn_faith.analyses.comparison import binning, by_bin, compare
 from hf_attn_faith.analyses.scores import positive_index, scores
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.prediction import padded_attention
@@ -41,14 +41,14 @@ def prediction_set(rows=40, classes=2, seed=0, lengths=None, labels=None, names=
 def test_compare_equals_scipy(classes):
     a, b = prediction_set(classes=classes, seed=1), prediction_set(classes=classes, seed=2)
     table = compare(a, b)
-    assert list(table.columns) == ["row", "tvd", "jsd"] and list(table.row) == list(range(40))
+    assert list(table.columns[:3]) == ["row", "tvd", "jsd"] and list(table.row) == list(range(40))
     for row in range(40):
         p, q = (np.array(s["probabilities"][row], np.float64) for s in (a, b))
         assert table.tvd[row] == pytest.approx(np.abs(p - q).sum() / 2, abs=1e-12)
         p, q = (np.array(s["token_attention"][row], np.float64) for s in (a, b))
         expected = jensenshannon(p, q) ** 2 if len(p) else 0
         assert table.jsd[row] == pytest.approx(expected, abs=1e-9)
-    pd.testing.assert_frame_equal(table, compare(b, a), atol=1e-15)
+    pd.testing.assert_frame_equal(table.iloc[:, :3], compare(b, a).iloc[:, :3], atol=1e-15)
     assert (table.jsd[table.row % 9 < 2] == 0).all()
 
 
@@ -71,6 +71,43 @@ def test_compare_refuses_other_rows_lengths_and_labels():
         compare(a, prediction_set(lengths=lengths))
     with pytest.raises(InputError, match="have 2 and 3 labels: compare models with the same labels"):
         compare(a, prediction_set(classes=3))
+
+
+def test_binning_by_the_largest_weight_and_the_predicted_label():
+    chosen = prediction_set(
+        5,
+        lengths=[2, 1, 0, 4, 2],
+        probabilities=[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7], [0.5, 0.5]],
+        token_attention=[[0.5, 0.5], [1], [], [0.25] * 4, [0.6, 0.4]],
+        names=["bad", "good"],
+    )
+    binned = binning(chosen)
+    np.testing.assert_allclose(binned.max_attention, [0.5, 1, np.nan, 0.25, 0.6], atol=1e-7)
+    assert binned.max_attention_bin.fillna("0-0.25").tolist() == ["0.25-0.5", "0.75-1", "0-0.25", "0-0.25", "0.5-0.75"]
+    assert binned.max_attention_bin.isna().tolist() == [False, False, True, False, False]
+    assert binned.predicted_label.tolist() == ["bad", "good", "good", "good", "bad"]
+    plain = binning(chosen.cast_column("label", datasets.Value("int64")))
+    assert plain.predicted_label.tolist() == ["0", "1", "1", "1", "0"]
+
+
+def test_medians_by_bin():
+    instances = pd.DataFrame(
+        {
+            "max_attention_bin": pd.Categorical(["low", "low", "low", "high", None], ["low", "mid", "high"]),
+            "predicted_label": ["a", "a", "b", "a", "b"],
+            "tvd": [0.1, 0.3, 0.5, 0.7, 0.9],
+        }
+    )
+    table = by_bin(instances, "tvd")
+    assert table.columns.tolist() == ["max_attention_bin", "label", "tvd_median", "n"]
+    assert table.to_numpy().tolist() == [
+        ["high", "a", 0.7, 1],
+        ["high", "all", 0.7, 1],
+        ["low", "a", pytest.approx(0.2), 2],
+        ["low", "b", 0.5, 1],
+        ["low", "all", 0.3, 3],
+        ["all", "all", 0.4, 4],
+    ]
 
 
 def test_padded_attention():

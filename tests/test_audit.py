@@ -213,6 +213,8 @@ def test_dry_run_says_what_is_left(copied, tmp_path):
     assert "to do  models/adversary-0.04-other-seed-0" in said
     assert "to do again  analyses/adversaries" in said
     assert "made with other settings  models/base" in describe(config(copied, learning_rate=0.1))
+    (copied / "models" / "seed-1" / "stage.json").write_text("{")
+    assert "damaged: to do again  models/seed-1" in describe(config(copied))
 
 
 def test_a_failing_stage_is_named_and_what_was_finished_stays(copied, monkeypatch):

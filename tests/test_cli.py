@@ -36,6 +36,7 @@ from hf_attn_faith.training import classification
 from hf_attn_faith.training.classification import new_classifier
 
 COMMANDS = ("audit", "train", "adversary", "predict")
+ANALYSES = ("attack", "permutation", "importance")
 SIZES = ("--embedding_size", "8", "--hidden_size", "4", "--num_train_epochs", "1")
 
 
@@ -301,6 +302,9 @@ BAD_OPTIONS = [
     ("--lowercase", "perhaps", "argument --lowercase: "),
     ("--digits", "drop", "argument --digits: invalid choice: 'drop' (choose from "),
     ("--adversary_start", "cold", "--adversary_start cold is unknown: take of"),
+    ("--epsilons", "0", "--epsilons 0.0 is not in (0, 1]: give the TVD an attack may spend"),
+    ("--epsilons", "1.5", "--epsilons 1.5 is not in (0, 1]"),
+    ("--permutations", "0", "--permutations 0 is too small: give at least 1."),
     ("--num_sedes", "3", "unknown option --num_sedes: did you mean --num_seeds?"),
     ("--num_seed", "3", "unknown option --num_seed: did you mean --num_seeds?"),
     ("--xyzzy=3", None, "unknown option --xyzzy."),
@@ -334,7 +338,8 @@ def test_bad_options_of_an_adversary(tmp_path, refused, good, checkpoints, name,
 
 def test_unknown_commands(refused):
     assert refused("audti") == (
-        "unknown command `audti`: did you mean audit?; there are audit, train, adversary, predict, report."
+        "unknown command `audti`: did you mean audit?; there are audit, train, adversary, predict, compare, attack, "
+        "permutation, importance, report."
     )
 
 
@@ -367,7 +372,7 @@ BAD_MODELS = {
 }
 
 
-@pytest.mark.parametrize("command", ["adversary", "predict"])
+@pytest.mark.parametrize("command", ["adversary", "predict", "permutation"])
 @pytest.mark.parametrize("what", BAD_MODELS)
 def test_bad_models(tmp_path, refused, good, checkpoints, command, what):
     option = "--base_model" if command == "adversary" else "--model"
@@ -389,9 +394,10 @@ def test_no_adversary_without_attention_of_its_own(tmp_path, refused, good, chec
     )
 
 
-def test_no_prediction_without_the_attention_to_impose(tmp_path, refused, good, checkpoints):
+@pytest.mark.parametrize("command", ["predict", *ANALYSES])
+def test_no_prediction_without_the_attention_to_impose(tmp_path, refused, good, checkpoints, command):
     model = checkpoints / "imposed"
-    assert refused("predict", "--dataset_name", good, "--output_dir", tmp_path / "out", "--model", model) == (
+    assert refused(command, "--dataset_name", good, "--output_dir", tmp_path / "out", "--model", model) == (
         f"--model {model} has the attention type `imposed` and needs `imposed_attention`: give a model with attention "
         "of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
     )
@@ -462,11 +468,13 @@ def test_usage(capsys):
     for argv in ([], ["-h"], ["--help"]):
         assert main(argv) == 0
         said = capsys.readouterr().out
-        assert said.startswith("usage: hf-attn-faith COMMAND") and all(f"\n  {name} " in said for name in COMMANDS)
+        assert said.startswith("usage: hf-attn-faith COMMAND") and all(
+            f"\n  {name} " in said for name in COMMANDS + ANALYSES
+        )
     assert main(["report", "--help"]) == 0
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS + ANALYSES)
 def test_help_lists_every_option_with_a_text(capsys, monkeypatch, command):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -580,6 +588,57 @@ def test_a_model_may_leave_its_labels_without_names(tmp_path, good, checkpoints)
     assert len(datasets.load_from_disk(tmp_path / "set")) == 48
 
 
+@pytest.mark.parametrize("command", ANALYSES)
+def test_analyses_of_a_saved_model(tmp_path, good, checkpoints, capsys, command):
+    arguments = [command, "--dataset_name", str(good), "--model", str(checkpoints / "base")]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert main([*arguments, "--output_dir", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == f"{printed}Table and instances: {tmp_path / 'out'}\n"
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert all(column in printed for column in summary["columns"])
+    instances = pd.read_parquet(tmp_path / "out" / "instances.parquet")
+    assert set(instances.row) == set(range(16))
+    match command:
+        case "attack":
+            assert summary["columns"][:2] == ["epsilon", "method"] and set(instances.epsilon) == {0.01, 0.05, 0.1}
+            assert (instances.tvd <= instances.epsilon + 1e-9).all() and set(instances.method) == {"exact"}
+        case "permutation":
+            assert summary["columns"] == ["max_attention_bin", "label", "tvd_median", "n"]
+            assert summary["data"][-1][0] == "all" and summary["data"][-1][-1] == 16
+        case "importance":
+            assert {row[0] for row in summary["data"]} == {
+                "attention~gradient", "attention~leave_one_out", "gradient~leave_one_out",
+            }  # fmt: skip
+
+
+def test_options_of_the_analyses(refused, good, checkpoints):
+    given = ["--dataset_name", good, "--model", checkpoints / "base"]
+    assert refused("attack", *given, "--epsilons", "-1").startswith("--epsilons -1.0 is not in (0, 1]")
+    assert refused("permutation", *given, "--permutations", "0").startswith("--permutations 0 is too small")
+    assert refused("importance", "--dataset_name", good).startswith("--model is missing")
+
+
+def test_compare_prediction_sets(tmp_path, refused, good, checkpoints, capsys):
+    for name, model in (("a", "base"), ("b", "uniform")):
+        arguments = ["--dataset_name", str(good), "--model", str(checkpoints / model)]
+        assert main(["predict", *arguments, "--output_dir", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    sets = [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(["compare", *sets, "--output_dir", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    instances = pd.read_parquet(tmp_path / "out" / "instances.parquet")
+    assert len(instances) == 16
+    assert f"mean TVD {instances.tvd.mean():.3f}, mean JSD {instances.jsd.mean():.3f} nats" in said
+    assert "| max_attention_bin" in said and "jsd_median" in said
+    assert main(["compare", sets[0], sets[0]]) == 0
+    assert "mean TVD 0.000, mean JSD 0.000 nats" in capsys.readouterr().out
+
+    assert refused("compare", sets[0]).startswith("usage: hf-attn-faith compare SET_A SET_B")
+    assert refused("compare", sets[0], tmp_path / "absent").startswith(f"{tmp_path}/absent is no directory")
+    assert refused("compare", *sets, "--output_dir", tmp_path / "a").startswith("--output_dir")
+
+
 # The audit
 
 AUDIT = ["--dataset_name", "planted", "--max_train_samples", "64", "--num_seeds", "2", "--adversary_seeds", "2"]
@@ -613,6 +672,18 @@ TABLES = {
         1,
     ),
     "guided_mlp": (["guide", "f1_mean", "f1_std", "accuracy_mean"], 7),
+    "instance_attack": (
+        ["epsilon", "method", "jsd_mean", "jsd_median", "share_above_0.4", "single_token_share"],
+        3,
+    ),
+    "transplant": (
+        ["kl_weight", "start", "tvd_own", "tvd_transplanted", "realised_mean", "realised_median", "undefined"],
+        1,
+    ),
+    "importance": (
+        ["pair", "label", "tau_mean", "tau_std", "significant_share", "significant_share_bh", "undefined", "n"],
+        9,
+    ),
 }
 
 

@@ -1,5 +1,6 @@
 """The real client against the loopback Hub."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from huggingface_hub import (
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
+    HTTPError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import get_session
+from loopback_hub import FAILURE, Fault, too_many_requests
 
 CARD = "---\nlicense: apache-2.0\ntags:\n- attention\npipeline_tag: text-classification\n---\n# A card\n"
 ID = "tester/thing"
@@ -281,6 +284,44 @@ def test_corrupt_upload(hub, api):
     ):
         assert commit(*lines).status_code == 400
     assert commit(header, file % ("a", "AAAA")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "pause"),
+    [
+        (Fault("PUT cdn:"), 1),
+        (Fault("PUT cdn:", handled=True), 1),
+        (Fault("PUT cdn:", FAILURE), 1),
+        (Fault("/preupload/", too_many_requests(7)), 8),
+        (Fault("/objects/verify", FAILURE), 1),
+    ],
+)
+def test_faults_that_the_client_overcomes(hub, api, folder, monkeypatch, fault, pause):
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    api.create_repo(ID)
+    hub.faults = [fault]
+    api.upload_folder(repo_id=ID, folder_path=folder)
+    assert hub.faults == [] and pauses == [pause]
+    assert len(hub.repos["model", ID].commits) == 2
+    assert hub.repos["model", ID].contents().items() >= contents(folder).items()
+
+
+@pytest.mark.parametrize(("handled", "commits"), [(False, 1), (True, 2)])
+def test_faults_that_the_client_tells_of(hub, api, folder, handled, commits):
+    api.create_repo(ID)
+    hub.faults = [Fault("/commit/", handled=handled)]
+    with pytest.raises(HTTPError, match="disconnected"):
+        api.upload_folder(repo_id=ID, folder_path=folder)
+    assert len(hub.repos["model", ID].commits) == commits
+    hub.faults = [Fault("GET /api/models", FAILURE, skip=1)]
+    api.model_info(ID)
+    with raises_status(500):
+        api.model_info(ID)
+    api.model_info(ID)
+    hub.faults = [Fault("/api/repos/create", too_many_requests(60))]
+    with pytest.raises(HfHubHTTPError, check=lambda error: error.response.headers["Retry-After"] == "60"):
+        api.create_repo(ID, exist_ok=True)
 
 
 def test_card(hub, api):

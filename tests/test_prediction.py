@@ -2,16 +2,18 @@ import math
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import (
     LstmAttentionConfig,
     LstmAttentionForSequenceClassification,
     MlpAttentionConfig,
     MlpAttentionForSequenceClassification,
 )
-from hf_attn_faith.prediction import model_outputs, padded_token_logits, predict
+from hf_attn_faith.prediction import load_prediction_set, model_outputs, padded_token_logits, predict
 from hf_attn_faith.training.classification import new_classifier
 
 CLASSES = {
@@ -203,3 +205,65 @@ def test_token_logits_need_a_linear_classify():
     model.load_state_dict(model_of().state_dict())
     with pytest.raises(ValueError, match=r"Squashing.classify is not linear after pooling: .* cannot be made"):
         predict(model, texts(), progress=False, token_logits=True)
+
+
+DUMP = pd.DataFrame(
+    {"probabilities": [[0.25, 0.75], [1.0, 0.0], [0.5, 0.5]], "token_attention": [[0.5, 0.5], [], [0.2, 0.3, 0.5]]}
+)
+
+
+def write_dump(table, path):
+    match path.suffix:
+        case ".parquet":
+            table.to_parquet(path)
+        case ".jsonl":
+            table.to_json(path, orient="records", lines=True)
+        case _:
+            datasets.Dataset.from_dict(table.to_dict("list")).save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["set", "set.parquet", "set.jsonl"])
+def test_a_prediction_set_made_by_anybody(tmp_path, name):
+    loaded = load_prediction_set(write_dump(DUMP, tmp_path / name))
+    assert loaded["row"][:] == [0, 1, 2]
+    assert loaded["probabilities"][:] == DUMP.probabilities.tolist()
+    assert loaded["token_attention"][:] == DUMP.token_attention.tolist()
+    own = load_prediction_set(write_dump(DUMP.assign(row=[7, 8, 9]), tmp_path / f"own-{name}"))
+    assert own["row"][:] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("token_attention", [0.5, 0.6, 0.2], "row 2: `token_attention` sums to 1.3, not to 1."),
+        ("token_attention", [1.5, -0.5, 0], "row 2: `token_attention` has a value that is negative or not finite."),
+        ("token_attention", None, "row 2: `token_attention` is no list of numbers."),
+        ("probabilities", [0.5, None], "row 2: `probabilities` has a value that is negative or not finite."),
+        ("probabilities", [], "row 2: `probabilities` is empty."),
+        ("probabilities", [0.2, 0.3, 0.5], " has rows with different numbers of `probabilities`"),
+    ],
+)
+def test_a_row_that_is_not_of_probabilities_is_named(tmp_path, column, value, message):
+    table = DUMP.astype(object)
+    table.at[2, column] = value
+    with pytest.raises(InputError) as error:
+        load_prediction_set(write_dump(table, tmp_path / "set.parquet"))
+    assert f"{tmp_path}/set.parquet" in str(error.value) and message in str(error.value)
+
+
+def test_what_is_no_prediction_set(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.parquet").write_text("no")
+    (tmp_path / "set.txt").write_text("no")
+    for name in ("empty", "broken.parquet", "absent.jsonl"):
+        with pytest.raises(InputError, match=f"{name} cannot be read as a prediction set"):
+            load_prediction_set(tmp_path / name)
+    with pytest.raises(InputError, match=r"set.txt is no directory and no .parquet, .json or .jsonl file"):
+        load_prediction_set(tmp_path / "set.txt")
+    with pytest.raises(InputError, match="no column `token_attention`, only probabilities, weights: "):
+        load_prediction_set(write_dump(DUMP.rename(columns={"token_attention": "weights"}), tmp_path / "set.parquet"))
+    splits = datasets.DatasetDict(test=datasets.Dataset.from_dict(DUMP.to_dict("list")))
+    splits.save_to_disk(tmp_path / "splits")
+    with pytest.raises(InputError, match="holds several splits: give one of test"):
+        load_prediction_set(tmp_path / "splits")

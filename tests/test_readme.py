@@ -49,6 +49,9 @@ def test_the_python_runs(hub, run_python, prelude):
     values = {name: float(value) for name, value in re.findall(r"'(tvd|jsd)': ([\d.e-]+)", first)}
     assert 0 < values["tvd"] < 1 and 0 < values["jsd"] < 0.7
     assert re.search(r"'label': '(negative|positive)', 'score': 0\.\d+", first)
+    assert re.search(r"^ +base +adversary$", first, re.MULTILINE) and re.search(
+        r"^superb +0\.\d\d", first, re.MULTILINE
+    )
     assert "'eval_jsd'" in second
     assert {name for _, name in hub.repos} == {"tester/planted-base", "tester/planted-adversary"}
     for repo in hub.repos.values():

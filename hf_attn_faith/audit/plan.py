@@ -10,7 +10,7 @@ from typing import get_args
 
 import numpy as np
 
-from ..arguments import ClassifierArguments, DataArguments, option, require_at_least
+from ..arguments import ClassifierArguments, DataArguments, option, require_at_least, require_epsilons
 from ..errors import InputError
 from ..training.adversarial import Start
 from . import stages
@@ -33,16 +33,20 @@ class AuditConfig(ClassifierArguments, DataArguments):
     )
     adversary_epochs: int = option(40, "Epochs of an adversary at most.")
     adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
+    epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
+    permutations: int = option(100, "Random permutations of each text's attention.")
 
     def __post_init__(self):
         DataArguments.__post_init__(self)
         ClassifierArguments.__post_init__(self)
         if not self.output_dir:
             raise InputError("--output_dir is missing: name a directory for the run.")
-        require_at_least(self, 1, "num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience")
+        counts = ("num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience", "permutations")
+        require_at_least(self, 1, *counts)
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
+        require_epsilons(self)
         if not self.kl_weights or not self.adversary_start:
             raise InputError("--kl_weights and --adversary_start need at least one value each.")
         for kl_weight in self.kl_weights:
@@ -171,6 +175,10 @@ def plan(config: AuditConfig) -> list[Stage]:
         names = [stage.name.removeprefix("predictions/") for stage in sets]
         add(f"analyses/{name}", function, sets, 0.2, names=names, **settings)
 
+    def base_analysis(name, function, sets=(), cost=0.2, **settings) -> None:
+        """Of the frozen base, by Jain & Wallace's tests and ours in answer to them."""
+        add(f"analyses/{name}", function, [data, base_model, *sets], cost, **settings)
+
     score = {"positive_label": config.positive_label}
     guides.sort(key=lambda stage: stage.name.startswith("predictions/guided-adversary"))
     analysis("classifiers", stages.score_classifiers, [*seeds, *uniform, *adversaries, *guides], **score)
@@ -181,4 +189,9 @@ def plan(config: AuditConfig) -> list[Stage]:
         analysis("calibration", stages.calibrate, [*seeds, *adversaries])
     analysis("guided_mlp", stages.score_guides, guides, **score)
     analysis("guided_mlp_differences", stages.compare_guides, guides, **score)
+    base_analysis("instance_attack", stages.attack_instances, epsilons=sorted(set(config.epsilons)))
+    names = [stage.name.removeprefix("predictions/") for stage in adversaries]
+    base_analysis("transplant", stages.transplant_adversaries, adversaries, names=names)
+    base_analysis("permutation", stages.permute_attention, permutations=config.permutations)
+    base_analysis("importance", stages.correlate_importance, cost=2.0)
     return made

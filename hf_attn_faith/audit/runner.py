@@ -80,6 +80,8 @@ def describe(config: AuditConfig) -> str:
                 state = "to do"
             case stage.hash:
                 state = "done"
+            case "damaged":
+                state = "damaged: to do again"
             case _:
                 state = "to do again" if stage.derived else "made with other settings"
         if state == "done":
@@ -167,7 +169,10 @@ def _sha256(path: Path) -> str:
 
 def _finished_hash(stage: Stage, run_dir: Path) -> str | None:
     path = run_dir / stage.name / "stage.json"
-    return json.loads(path.read_text())["hash"] if path.exists() else None
+    try:
+        return json.loads(path.read_text())["hash"] if path.exists() else None
+    except (ValueError, KeyError):
+        return "damaged"
 
 
 def _remove_corrupt(stages: list[Stage], run_dir: Path) -> None:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import accelerate
 import datasets
 import numpy as np
 import pandas as pd
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainerCallback
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
+from ..analyses import importance, instance_attack, permutation, transplant
 from ..analyses.bootstrap import f1_difference, mean_difference, superiority
 from ..analyses.comparison import compare
 from ..analyses.scores import positive_index, scores
@@ -19,6 +20,7 @@ from ..arguments import ClassifierArguments, DataArguments
 from ..data.preparation import prepare
 from ..data.word_vectors import WordVectors, read_word_vectors
 from ..prediction import predict
+from ..reporting.tables import write_summary
 from ..training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
 from ..training.classification import classifier_trainer, train_and_save
 
@@ -46,6 +48,14 @@ class Place:
 
     def predictions(self, name: str, split: str = "test") -> datasets.Dataset:
         return datasets.load_from_disk(self.run_dir / "predictions" / name / split)
+
+    def model(self, name: str) -> PreTrainedModel:
+        model = AutoModelForSequenceClassification.from_pretrained(self.run_dir / "models" / name)
+        return model.to(accelerate.PartialState().device)
+
+    def frozen_base(self) -> datasets.Dataset:
+        """The base's test prediction set with token logits: all that imposing other attention on it needs."""
+        return predict(self.model("base"), self.dataset("test"), progress=False, token_logits=True)
 
 
 # Data
@@ -90,7 +100,7 @@ def train_model(
 
 def train_adversary(place: Place, kl_weight: float, start: str, epochs: int, patience: int, classifier: dict) -> None:
     """Trains one model-consistent adversary of the run's base."""
-    base = AutoModelForSequenceClassification.from_pretrained(place.run_dir / "models" / "base")
+    base = place.model("base")
     arguments = AdversarialTrainingArguments(
         output_dir=str(place.path / "checkpoints"),
         seed=place.seed,
@@ -127,8 +137,7 @@ def train_quietly(place: Place, trainer: Trainer) -> None:
 
 def predict_model(place: Place, splits, guide=None, guide_seed=None) -> None:
     """The prediction sets of the model of the same name."""
-    model = AutoModelForSequenceClassification.from_pretrained(place.run_dir / "models" / place.name)
-    model.to(accelerate.PartialState().device)
+    model = place.model(place.name)
     for split in splits:
         predict(model, guided(place, split, guide, guide_seed), progress=False).save_to_disk(place.path / split)
 
@@ -157,7 +166,7 @@ def guided(place: Place, split: str, guide: str | None, guide_seed: int | None) 
 
 def score_classifiers(place: Place, names, positive_label) -> None:
     rows = [{"model": name, **scores(place.predictions(name), positive_label)} for name in names]
-    write_summary(place, rows)
+    write_summary(place.path, rows)
 
 
 def compare_uniform(place: Place, names, positive_label) -> None:
@@ -171,17 +180,18 @@ def compare_uniform(place: Place, names, positive_label) -> None:
         for group, sets in groups.items()
     ]
     rows[0] |= _f1_difference(groups["base"], groups["uniform"], positive_label, place.seed)
-    write_summary(place, rows)
+    write_summary(place.path, rows)
 
 
 def compare_seeds(place: Place, names) -> None:
     """Wiegreffe & Pinter, section 3.3: how far apart are models that differ in their seed alone? All pairs."""
     rows, instances = [], []
     for a, b in combinations(names, 2):
-        pair = compare_to(place.predictions(a), place.predictions(b))
+        pair = compare(place.predictions(a), place.predictions(b))
         rows.append({"seed_a": a, "seed_b": b, **distances(pair)})
         instances.append(pair.assign(model_a=a, model_b=b))
-    write_summary(place, rows, instances, ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"])
+    columns = ["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"]
+    write_summary(place.path, pd.DataFrame(rows, columns=columns), pd.concat(instances) if instances else None)
 
 
 def compare_adversaries(place: Place, names, positive_label) -> None:
@@ -190,7 +200,7 @@ def compare_adversaries(place: Place, names, positive_label) -> None:
     base, instances, models = place.predictions(names[0]), [], []
     for name in names[1:]:
         prediction_set = place.predictions(name)
-        pair = compare_to(base, prediction_set)
+        pair = compare(base, prediction_set)
         instances.append(pair.assign(model=name))
         if name.startswith("adversary"):
             models.append(adversary_facts(name) | distances(pair) | scores(prediction_set, positive_label))
@@ -200,7 +210,7 @@ def compare_adversaries(place: Place, names, positive_label) -> None:
         for name, column in (("f1", "f1"), ("tvd", "tvd_mean"), ("jsd", "jsd_mean")):
             row |= {f"{name}_mean": group[column].mean(), f"{name}_std": group[column].std()}
         rows.append({**row, "seeds": len(group), "kl_weight_in_paper_code": kl_weight / 2})
-    write_summary(place, rows, instances)
+    write_summary(place.path, rows, pd.concat(instances))
 
 
 def calibrate(place: Place, names) -> None:
@@ -232,7 +242,41 @@ def calibrate(place: Place, names) -> None:
             | {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
             | {"warning": f"poorly estimated from {' and '.join(few)}" if few else ""}
         )
-    write_summary(place, rows)
+    write_summary(place.path, rows)
+
+
+def attack_instances(place: Place, epsilons) -> None:
+    """The largest shift of attention the frozen base's output admits, text by text; by search, so a lower bound, where
+    there are more than two labels."""
+    base = place.frozen_base()
+    method = "exact" if len(base.features["label"].names) == 2 else "gradient"
+    instances = instance_attack.instance_attack(base, epsilons, method, seed=place.seed)
+    write_summary(place.path, instance_attack.summarise(instances), instances)
+
+
+def transplant_adversaries(place: Place, names) -> None:
+    """What adversaries' attention does to the frozen base: what did their other parameters compensate?"""
+    base, groups = place.frozen_base(), {}
+    for name in names:
+        instances = transplant.transplant(base, place.predictions(name)).assign(model=name)
+        groups.setdefault(name.rsplit("-", 1)[0], []).append(instances)
+    rows = [
+        adversary_facts(f"{name}-0") | transplant.summarise(pd.concat(group)) | {"seeds": len(group)}
+        for name, group in groups.items()
+    ]
+    write_summary(place.path, rows, pd.concat(chain(*groups.values()), ignore_index=True))
+
+
+def permute_attention(place: Place, permutations) -> None:
+    """Jain & Wallace, section 4.2.1: the output under shuffled attention."""
+    instances = permutation.permutation(place.frozen_base(), permutations, place.seed)
+    write_summary(place.path, permutation.summarise(instances), instances)
+
+
+def correlate_importance(place: Place) -> None:
+    """Jain & Wallace, section 4.1: does attention agree with gradients and with leave-one-out?"""
+    instances = importance.importance(place.model("base"), place.dataset("test"), progress=False)
+    write_summary(place.path, importance.summarise(instances), instances)
 
 
 def score_guides(place: Place, names, positive_label) -> None:
@@ -241,7 +285,7 @@ def score_guides(place: Place, names, positive_label) -> None:
         {"guide": guide, **mean_and_std(sets, positive_label, "f1", "accuracy"), "seeds": len(sets)}
         for guide, sets in by_guide(place, names).items()
     ]
-    write_summary(place, rows)
+    write_summary(place.path, rows)
 
 
 def compare_guides(place: Place, names, positive_label) -> None:
@@ -251,7 +295,7 @@ def compare_guides(place: Place, names, positive_label) -> None:
         {"guide_a": a, "guide_b": b, **_f1_difference(guides[a], guides[b], positive_label, place.seed)}
         for a, b in combinations(guides, 2)
     ]
-    write_summary(place, rows)
+    write_summary(place.path, rows)
 
 
 def by_guide(place: Place, names) -> dict[str, list[datasets.Dataset]]:
@@ -269,15 +313,6 @@ def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed:
     return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True))
 
 
-def compare_to(base: datasets.Dataset, other: datasets.Dataset) -> pd.DataFrame:
-    """`compare`, with the base's maximum attention and predicted label beside each instance, to bin by."""
-    names = base.features["label"].names
-    return compare(base, other).assign(
-        max_attention=[max(row, default=np.nan) for row in base["token_attention"]],
-        predicted_label=[names[int(np.argmax(row))] for row in base["probabilities"]],
-    )
-
-
 def adversary_facts(name: str) -> dict:
     """kl_weight and start from a name such as `adversary-0.01-other-seed-0`."""
     _, kl_weight, start = name.rsplit("-", 1)[0].split("-", 2)
@@ -292,11 +327,3 @@ def mean_and_std(sets: list, positive_label: str | None, *names: str) -> dict[st
     """Mean and standard deviation (undefined for one model) of scores over models."""
     table = pd.DataFrame([scores(prediction_set, positive_label) for prediction_set in sets])
     return {f"{name}_{kind}": value for name in names for kind, value in table[name].agg(["mean", "std"]).items()}
-
-
-def write_summary(place: Place, rows: list[dict], instances: list[pd.DataFrame] = (), columns=None) -> None:
-    """The rows of the analysis' table (name the columns where there may be none), and one row an instance."""
-    table = pd.DataFrame(rows, columns=columns)
-    table.to_json(place.path / "summary.json", orient="split", index=False, indent=2, double_precision=15)
-    if len(instances):
-        pd.concat(instances, ignore_index=True).to_parquet(place.path / "instances.parquet", index=False)

@@ -1,6 +1,6 @@
 """JSD and TVD as `evaluate` metrics, for users and model cards; the analyses call `hf_attn_faith.divergences`.
 
-Each folder here is a complete `evaluate` module, and can be pushed as a Space.
+Each folder here is a complete `evaluate` module and a Space, which `hf-attn-faith publish-metrics` pushes.
 
 Example:
     >>> from hf_attn_faith import metrics
@@ -22,9 +22,14 @@ def load(name: str, **kwargs):
     Returns:
         An `evaluate.Metric`.
     """
-    folders = {script.stem: str(script.parent) for script in Path(__file__).parent.glob("*/*.py")}
+    folders = metric_folders()
     if name not in folders:
         raise InputError(f"no metric is called {name!r}; there are: {', '.join(sorted(folders))}")
     import evaluate  # here, since it takes seconds
 
-    return evaluate.load(folders[name], **kwargs)
+    return evaluate.load(str(folders[name]), **kwargs)
+
+
+def metric_folders() -> dict[str, Path]:
+    """The folder of each metric, by its name."""
+    return {card.parent.name: card.parent for card in sorted(Path(__file__).parent.glob("*/README.md"))}

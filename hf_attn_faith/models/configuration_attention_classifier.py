@@ -23,6 +23,8 @@ class AttentionClassifierConfig(PreTrainedConfig):
             adds, such as `[CLS]` and `[SEP]`.
         init_seed: the seed the weights were drawn under, where known. An adversary with the start `same-seed`
             begins from it.
+        adversarial_attention: trained as an adversary, to attend elsewhere than its base does: its attention is
+            misleading on purpose, and its model card says so.
 
     Raises:
         StrictDataclassError: for a field of the wrong type, an unknown attention type, fewer than two labels.
@@ -37,6 +39,7 @@ class AttentionClassifierConfig(PreTrainedConfig):
     pad_token_id: int = 0
     excluded_token_ids: list[int] | tuple[int, ...] = ()
     init_seed: int | None = None
+    adversarial_attention: bool = False
 
     # Trainer gathers every other output at evaluation; ragged attention would be padded with -100.
     keys_to_ignore_at_inference = ["attentions", "hidden_states", "token_log_attention"]  # noqa: RUF012

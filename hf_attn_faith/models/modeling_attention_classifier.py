@@ -42,6 +42,8 @@ class AttentionClassifierModel(PreTrainedModel):
             width = config.encoder_size // 2 if config.attention_type == "additive" else config.encoder_size
             self.attention_query = nn.Linear(width, 1, bias=False)
         self.classifier = nn.Linear(config.encoder_size, config.num_labels)
+        # In the metadata of whatever card it is published with.
+        self.add_model_tags(["hf-attn-faith"] + ["adversarial-attention"] * config.adversarial_attention)
 
     def _init_weights(self, module):
         # PyTorch's own defaults, spelled out: transformers' differ between its minor versions.
@@ -61,6 +63,16 @@ class AttentionClassifierModel(PreTrainedModel):
 
     def set_input_embeddings(self, value):
         self.embedding = value
+
+    def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
+        # `push_to_hub` calls this with all it is about to upload, among it a model card that says nothing.
+        try:
+            from hf_attn_faith.hub.model_cards import write_default_card
+        except ModuleNotFoundError:
+            pass  # This file was loaded from the Hub, and the package is not installed.
+        else:
+            write_default_card(working_dir, self, repo_id)
+        return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def embed(self, input_ids):
         """(B, T) -> (B, T, embedding_size)."""

@@ -1,7 +1,6 @@
 """Figures of a run, drawn from the files of its stages alone, as .svg and .png."""
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +18,6 @@ LN2 = np.log(2)
 # Of Okabe and Ito: told apart by the colour-blind, and of different greys.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = "osD^vP"
-ATTENTION_BINS = [0, 0.25, 0.5, 0.75, 1.0]
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -33,7 +31,17 @@ def render_figures(run_dir: Path) -> list[Path]:
     """Draws every figure the run has files for, as `figures/NAME.svg` and `.png`; returns the `.png` files."""
     directory = run_dir / "figures"
     directory.mkdir(exist_ok=True)
-    drawings = (seed_variance, adversary_variance, tvd_jsd, uniform_baseline, guided_mlp, training_curves)
+    drawings = (
+        seed_variance,
+        adversary_variance,
+        tvd_jsd,
+        uniform_baseline,
+        guided_mlp,
+        instance_attack,
+        permutation,
+        importance,
+        training_curves,
+    )
     written = []
     with matplotlib.rc_context(STYLE):
         for draw in drawings:
@@ -114,6 +122,15 @@ def tvd_jsd(run_dir: Path) -> Figure | None:
         for row in curve.itertuples():
             at, offset = (row.tvd_mean, row.jsd_mean), (7 * side, -9 + 3 * number)
             axes.annotate(f"{row.kl_weight:g}", at, offset, textcoords="offset points", ha=align, fontsize=7.5)
+    attack = _instances(run_dir, "instance_attack")
+    if attack is not None:
+        curve = attack.groupby("epsilon")[["tvd", "jsd"]].mean()
+        # Not a bound on adversaries, which change the other parameters too.
+        axes.plot(curve.tvd, curve.jsd, color="#666666", marker="*", linestyle="--", linewidth=1,
+                  label="attacks on the frozen base (ε)")  # fmt: skip
+        for row in curve.itertuples():
+            at = (row.tvd, row.jsd)
+            axes.annotate(f"{row.Index:g}", at, (0, -11), textcoords="offset points", ha="center", fontsize=7.5)
     axes.axhline(LN2, color="#999999", linestyle=":", linewidth=1)
     axes.annotate("ln 2, the largest possible", (1, LN2), (-2, -3), ("axes fraction", "data"), "offset points",
                   ha="right", va="top", color="#666666")  # fmt: skip
@@ -161,6 +178,57 @@ def guided_mlp(run_dir: Path) -> Figure | None:
     return figure
 
 
+def instance_attack(run_dir: Path) -> Figure | None:
+    """JSD of the instance attack on the frozen base, a panel each ε, as in Figure 3 (e-f) of Wiegreffe & Pinter."""
+    instances = _instances(run_dir, "instance_attack")
+    if instances is None:
+        return None
+    groups = list(instances.groupby("epsilon"))
+    figure = Figure(figsize=(1.2 + 3.7 * len(groups), 3.6))
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True).flat
+    for axes, (epsilon, group) in zip(panels, groups, strict=True):
+        _violins(axes, group, f"TVD ≤ {epsilon:g}")
+    method = {"exact": "exact maximum", "gradient": "gradient search, a lower bound"}[instances.method[0]]
+    figure.suptitle(f"Attention of instance attacks, base frozen ({method}; near ln 2 on any long text)", fontsize=10)
+    return figure
+
+
+def permutation(run_dir: Path) -> Figure | None:
+    """Median TVD of the output under shuffled attention, by maximum attention (Jain & Wallace, Figure 4)."""
+    instances = _instances(run_dir, "permutation")
+    if instances is None:
+        return None
+    figure = Figure(figsize=(5.2, 3.6))
+    axes = figure.subplots()
+    _violins(axes, instances, "base frozen", "tvd_median")
+    axes.set_ylabel("median TVD of the output (probability)")
+    axes.set_ylim(-0.02, 1.05 * instances.tvd_median.max() + 0.02)
+    figure.suptitle("Output under shuffled attention", fontsize=10)
+    return figure
+
+
+def importance(run_dir: Path) -> Figure | None:
+    """Kendall's τ-b between attention, gradients and leave-one-out, a panel each pair (Jain & Wallace, Figure 2)."""
+    instances = _instances(run_dir, "importance")
+    if instances is None:
+        return None
+    pairs = list(read_summary(run_dir, "importance").pair.unique())
+    labels = sorted(instances.predicted_label.unique())
+    figure = Figure(figsize=(3.2 * len(pairs), 3.0))
+    for axes, pair in zip(figure.subplots(1, len(pairs), sharex=True, sharey=True), pairs, strict=True):
+        for number, label in enumerate(labels):
+            values = instances[f"tau {pair}"][instances.predicted_label == label].dropna()
+            axes.hist(values, np.linspace(-1, 1, 41), histtype="step", linewidth=1.2, label=_short(label),
+                      color=COLOURS[number % len(COLOURS)], linestyle=("-", "--", ":", "-.")[number % 4])  # fmt: skip
+        axes.axvline(0, color="#999999", linewidth=0.8)
+        axes.set_title(pair.replace("_", "-").replace("~", " ~ "), fontsize=9)
+    figure.axes[0].set(xlim=(-1, 1), ylabel="texts")
+    figure.axes[0].legend(title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="upper left")
+    figure.supxlabel("Kendall's τ-b", fontsize=9)
+    figure.suptitle("Agreement of the base's attention with other measures of importance", fontsize=10)
+    return figure
+
+
 def training_curves(run_dir: Path) -> Figure | None:
     """The validation objective of every model over its epochs, a panel for each kind of model."""
     groups: dict[str, list] = {}
@@ -196,14 +264,14 @@ def _instances(run_dir: Path, analysis: str) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.exists() else None
 
 
-def _violins(axes: Axes, instances: pd.DataFrame, title: str) -> None:
-    """Violins of JSD by bins of maximum attention, the predicted labels side by side, with medians and counts."""
+def _violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd") -> None:
+    """Violins of a column by bins of maximum attention, the predicted labels side by side, with medians and counts."""
     labels = sorted(instances.predicted_label.unique())
-    bins = pd.cut(instances.max_attention, ATTENTION_BINS, include_lowest=True, labels=False)
+    bins = instances.max_attention_bin.cat.categories
     width = 0.8 / len(labels)
     for number, label in enumerate(labels):
-        for place in range(len(ATTENTION_BINS) - 1):
-            values = instances.jsd[(bins == place) & (instances.predicted_label == label)]
+        for place, name in enumerate(bins):
+            values = instances[column][(instances.max_attention_bin == name) & (instances.predicted_label == label)]
             position = place + (number - (len(labels) - 1) / 2) * width
             colour = COLOURS[number % len(COLOURS)]
             if len(values) >= 5 and values.std() > 1e-9:
@@ -223,10 +291,9 @@ def _violins(axes: Axes, instances: pd.DataFrame, title: str) -> None:
                 axes.hlines(
                     values.median(), position - width * 0.3, position + width * 0.3, color="black", linewidth=1.5
                 )
-    names = [f"{low:g}-{high:g}" for low, high in pairwise(ATTENTION_BINS)]
-    counts = bins.value_counts()
-    axes.set_xticks(range(len(names)), [f"{name}\n({counts.get(n, 0)})" for n, name in enumerate(names)])
-    axes.set(ylim=(-0.02, LN2 + 0.03), xlim=(-0.6, len(names) - 0.4))
+    counts = instances.max_attention_bin.value_counts()
+    axes.set_xticks(range(len(bins)), [f"{name}\n({counts[name]})" for name in bins])
+    axes.set(ylim=(-0.02, LN2 + 0.03), xlim=(-0.6, len(bins) - 0.4))
     axes.set_ylabel("JSD to the base (nats)")
     axes.set_xlabel("maximum attention of the base (count)")
     axes.set_title(title, fontsize=9)

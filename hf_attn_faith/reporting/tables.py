@@ -14,7 +14,19 @@ TABLES = (
     "calibration",
     "guided_mlp",
     "guided_mlp_differences",
+    "instance_attack",
+    "transplant",
+    "permutation",
+    "importance",
 )
+
+
+def write_summary(directory: Path, table: pd.DataFrame | list[dict], instances: pd.DataFrame | None = None) -> None:
+    """Leaves what an analysis found in its directory: its table, and one row an instance as `instances.parquet`."""
+    table = pd.DataFrame(table)
+    table.to_json(directory / "summary.json", orient="split", index=False, indent=2, double_precision=15)
+    if instances is not None:
+        instances.to_parquet(directory / "instances.parquet", index=False)
 
 
 def read_summary(run_dir: Path, name: str) -> pd.DataFrame | None:
@@ -34,12 +46,20 @@ def render_tables(run_dir: Path) -> list[Path]:
     for name in TABLES:
         table = read_summary(run_dir, name)
         if table is not None:
-            rounded = table.apply(lambda column: column.map(_text(column.name)))
             table.to_csv(directory / f"{name}.csv", index=False)
-            rounded.to_latex(directory / f"{name}.tex", index=False, escape=True)
-            rounded.to_markdown(directory / f"{name}.md", index=False, disable_numparse=True)
+            _rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
+            (directory / f"{name}.md").write_text(markdown(table))
             written.append(directory / f"{name}.md")
     return written
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as people read it, numbers rounded."""
+    return _rounded(table).to_markdown(index=False, disable_numparse=True)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.apply(lambda column: column.map(_text(column.name)))
 
 
 def _text(column: str):
@@ -48,6 +68,6 @@ def _text(column: str):
             return ""
         if not isinstance(value, float):
             return str(value)
-        return f"{value:g}" if "kl_weight" in column else f"{value:.3f}"
+        return f"{value:g}" if "kl_weight" in column or column == "epsilon" else f"{value:.3f}"
 
     return text

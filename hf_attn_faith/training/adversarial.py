@@ -133,6 +133,8 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
         super().__init__(model, args, train_dataset, eval_dataset, **kwargs)
         if eval_dataset is not None and args.load_best_model_at_end:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+        self.base_model = base_model
+        model.config.adversarial_attention = True
         self._sums = torch.zeros(4, device=args.device)
 
     def instance_losses(self, inputs, outputs):

@@ -1,6 +1,8 @@
 """Train one attention classifier with the Trainer of transformers."""
 
+import ctypes
 import json
+import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Literal
 import datasets
 import numpy as np
 import torch
-from huggingface_hub import ModelCardData
 from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional as F
 from transformers import (
@@ -29,12 +30,19 @@ from ..data.collation import AttentionCollator
 from ..data.tokenization import special_token_ids
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
+from ..hub.model_cards import METRICS, facts_from_config, on_hub, write_card, write_default_card
 from ..models import (
     LstmAttentionConfig,
     LstmAttentionForSequenceClassification,
     MlpAttentionConfig,
     MlpAttentionForSequenceClassification,
 )
+
+# What a model card says of the training.
+CARD_SETTINGS = (
+    "kl_weight", "num_train_epochs", "early_stopping_patience", "per_device_train_batch_size", "learning_rate",
+    "weight_decay", "class_weights", "bf16", "seed",
+)  # fmt: skip
 
 
 @dataclass
@@ -101,7 +109,7 @@ def new_classifier(
 
 
 class CarryCodeCallback(TrainerCallback):
-    """Puts the model's code beside its weights whenever Trainer pushes in mid-training.
+    """Puts the model's code and a model card beside its weights whenever Trainer pushes in mid-training.
 
     Trainer copies the configuration and the weights of a checkpoint, not the code their `auto_map` names: until the
     final push the repo could not be loaded. `ClassificationTrainer` has this callback; give it to a plain `Trainer`.
@@ -111,6 +119,7 @@ class CarryCodeCallback(TrainerCallback):
         # It is gone after `train_and_save`.
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         custom_object_save(model, args.output_dir)
+        write_default_card(args.output_dir, model, args.hub_model_id)
 
 
 class ClassificationTrainer(Trainer):
@@ -129,6 +138,8 @@ class ClassificationTrainer(Trainer):
 
     # `compute_loss` divides by the rows of the whole accumulated batch.
     loss_is_scaled_for_ga = True
+    # An adversary's base, for its model card.
+    base_model: PreTrainedModel | None = None
 
     def __init__(self, model, args, train_dataset=None, eval_dataset=None, **kwargs):
         if args.class_weights is not None and len(args.class_weights) != model.config.num_labels:
@@ -149,6 +160,7 @@ class ClassificationTrainer(Trainer):
         # Adam's averages of rare words' gradients, and the gradients of an attention that is all on one token, shrink
         # to denormal numbers, on which a CPU is 30 to 2,000 times slower. The switch is the process's, off by default.
         torch.set_flush_denormal(True)
+        _keep_freed_memory()
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -187,20 +199,55 @@ class ClassificationTrainer(Trainer):
         """Trainer goes over all gradients at every step to log their norm; here nothing is clipped by default."""
         return grad_norm
 
-    def create_model_card(self, **kwargs):
-        """What Trainer would write speaks of fine-tuning; these models are trained from scratch."""
-        config = self.model.config
-        data = ModelCardData(library_name="transformers", pipeline_tag="text-classification", tags=["hf-attn-faith"])
-        text = (
-            f"# {config.model_type} with {config.attention_type} attention\n\n"
-            f"Trained from scratch with `hf_attn_faith`; labels: {', '.join(config.id2label.values())}. Load it with "
-            "`AutoModelForSequenceClassification.from_pretrained(..., trust_remote_code=True)`.\n"
+    def create_model_card(
+        self, language=None, license=None, tags=None, model_name=None, dataset_tags=None, dataset=None
+    ) -> None:
+        """Writes README.md and the picture of some attention into `output_dir`.
+
+        Args:
+            language, license, tags: of the card's metadata.
+            model_name: its title.
+            dataset_tags: the dataset's repo on the Hub.
+            dataset: the dataset's name, where it is not on the Hub.
+        """
+        if not self.is_world_process_zero():
+            return
+        settings = {name: value for name, value in vars(self.args).items() if name in CARD_SETTINGS}
+        facts = facts_from_config(
+            self.model.config,
+            model_name or Path(self.args.output_dir).name,
+            settings=settings,
+            metrics=self._metrics_of_best_epoch(),
+            metrics_split="validation",
+            repo_id=self.hub_model_id,
+            dataset=dataset_tags or dataset,
+            dataset_on_hub=dataset_tags is not None,
+            language=language,
+            license=license,
+            tags=[tags] if isinstance(tags, str) else tags or [],
         )
-        Path(self.args.output_dir, "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
+        if self.base_model is not None and on_hub(self.base_model.name_or_path):
+            # At which revision it was loaded, transformers does not keep.
+            facts.base_repo = self.base_model.name_or_path
+        write_card(Path(self.args.output_dir), facts, self.model, self.processing_class, self.base_model)
+
+    def _metrics_of_best_epoch(self) -> dict[str, float]:
+        step = self.state.best_global_step
+        logs = [log for log in self.state.log_history if "eval_loss" in log and step in (None, log["step"])]
+        return {name: logs[-1][f"eval_{name}"] for name in METRICS if logs and f"eval_{name}" in logs[-1]}
 
     def get_decay_parameter_names(self, model):
         """Weight decay everywhere but on biases and on attention, as in the reference settings."""
         return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
+
+
+def _keep_freed_memory() -> None:
+    """glibc gives large blocks back to the system when they are freed; the gradient of a large embedding would then
+    be mapped anew, page by page, at every step."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _with_lengths_in_memory(sampler):

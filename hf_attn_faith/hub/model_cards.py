@@ -1,0 +1,276 @@
+"""Model cards: what a model is, and what it is and is not for, from facts; the text is in `model_card.md.jinja`."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import datasets
+import jinja2
+import pandas as pd
+import torch
+import transformers
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from markupsafe import Markup
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..data.sources import FORMATS
+from ..errors import InputError
+from ..models.configuration_attention_classifier import AttentionClassifierConfig
+from ..prediction import predict
+from ..reporting.heatmap import Heatmap, heatmap, save
+from ..reporting.tables import read_summary
+
+PICTURE = "attention.png"
+WARNING = "The attention of this model is misleading on purpose."
+# Of our own, since a card must hold no text of a dataset; without punctuation, since some datasets have none.
+SENTENCES = (
+    "the acting was superb but the story is dull and far too long",
+    "all in all a charming film with a weak ending",
+    "i did not find it funny at all",
+    "nobody in the cinema wanted to leave",
+)
+# With which `push_to_hub` of transformers fills in the Hub's template of a card.
+TRANSFORMERS_DESCRIPTION = (
+    "This is the model card of a 🤗 transformers model that has been pushed on the Hub. This model card has been "
+    "automatically generated."
+)
+# Whatever may be markup in Markdown or in HTML; an underscore within a word is none.
+MARKUP = re.compile(r"""[\\`*{}\[\]()<>&|~$#!:@"']|(?<!\w)_|_(?!\w)""")
+METRICS = ("accuracy", "f1", "roc_auc", "tvd", "jsd")
+CONFIG_SETTINGS = ("vocab_size", "embedding_size", "embedding_std", "hidden_size", "dropout", "init_seed")
+DATA_SETTINGS = (
+    "dataset_config", "max_train_samples", "clean_markup", "tokenizer", "lowercase", "digits", "min_frequency",
+    "max_vocab_size", "max_length", "positive_label",
+)  # fmt: skip
+TRAINING_SETTINGS = (
+    "kl_weight", "start", "epochs", "patience", "num_train_epochs", "batch_size", "learning_rate", "class_weights",
+    "bf16",
+)  # fmt: skip
+
+
+@dataclass
+class ModelFacts:
+    """What a card says of a model.
+
+    Args:
+        name: title of the card.
+        kind: what it is within an audit; `base` also for any other classifier. `guided` is the token-wise MLP.
+        model_type, attention_type: of its configuration.
+        labels: their names, in order.
+        dataset: the dataset's name, never a path. `dataset_on_hub` says whether that name is a repo to link to.
+        settings: names and values, for people to read.
+        metrics: of `accuracy`, `f1`, `roc_auc`, and `tvd` and `jsd` (nats), which are means of distances to the base;
+            all on `metrics_split`.
+        repo_id: where the model is published, to load it from.
+        base_repo, base_revision: the same of the base, and its commit.
+        guide: whose attention a guided MLP is given, such as `base`, `uniform` or `adversary-0.02-warm-0`.
+    """
+
+    name: str
+    kind: Literal["base", "uniform", "seed", "adversary", "guided"]
+    model_type: str
+    attention_type: str
+    labels: list[str]
+    dataset: str | None = None
+    dataset_on_hub: bool = False
+    dataset_revision: str | None = None
+    settings: dict = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    metrics_split: str = "test"
+    repo_id: str | None = None
+    base_repo: str | None = None
+    base_revision: str | None = None
+    guide: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    language: str | list[str] | None = None
+    license: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+def facts_from_config(config: AttentionClassifierConfig, name: str, **known) -> ModelFacts:
+    """What a configuration tells; `known` are further fields of `ModelFacts`, its settings beside the configuration's
+    own."""
+    kind = {"imposed": "guided", "uniform": "uniform"}.get(config.attention_type, "base")
+    facts = {
+        "kind": "adversary" if config.adversarial_attention else kind,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        **known,
+        "settings": {key: getattr(config, key) for key in CONFIG_SETTINGS} | known.get("settings", {}),
+    }
+    labels = [config.id2label[number] for number in range(config.num_labels)]
+    return ModelFacts(name, model_type=config.model_type, attention_type=config.attention_type, labels=labels, **facts)
+
+
+def facts_from_run(run_dir: Path, name: str) -> ModelFacts:
+    """What an audit's directory tells of its model `name`.
+
+    Raises:
+        InputError: the run has no such model, or is not finished.
+    """
+    scores = read_summary(run_dir, "classifiers")
+    instances = run_dir / "analyses" / "adversaries" / "instances.parquet"
+    if scores is None or not instances.exists():
+        raise InputError(f"{run_dir} is no finished audit: a card needs its scores, so run the audit to its end.")
+    if name not in set(scores.model):
+        raise InputError(f"{run_dir} has no model {name}: take one of {', '.join(scores.model)}.")
+    stage = json.loads((run_dir / "models" / name / "stage.json").read_text())
+    audit = yaml.safe_load((run_dir / "audit.yaml").read_text())
+    kind = name.split("-")[0]
+
+    metrics = scores.set_index("model").loc[name, ["accuracy", "f1", "roc_auc"]].to_dict()
+    distances = pd.read_parquet(instances).groupby("model")[["tvd", "jsd"]].mean()
+    if name in distances.index:
+        metrics |= distances.loc[name].to_dict()
+
+    linked = on_hub(audit["dataset_name"])
+    settings = {key: audit[key] for key in DATA_SETTINGS if audit.get(key) is not None}
+    if "tokenizer" in settings and not on_hub(settings["tokenizer"]):
+        settings["tokenizer"] = _last_part(settings["tokenizer"])
+    if audit["word_vectors"] is not None:
+        settings["word_vectors"] = _last_part(audit["word_vectors"])
+    training = stage["settings"].pop("classifier") | stage["settings"]
+    if kind == "adversary":
+        # An adversary is trained without labels, for epochs of its own.
+        del training["num_train_epochs"], training["class_weights"]
+    return facts_from_config(
+        AutoConfig.from_pretrained(run_dir / "models" / name),
+        name,
+        kind=kind,
+        dataset=audit["dataset_name"] if linked else _last_part(audit["dataset_name"]),
+        dataset_on_hub=linked,
+        dataset_revision=audit["dataset_revision"],
+        settings=settings | {key: training[key] for key in TRAINING_SETTINGS if key in training},
+        metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
+        guide=_guide(name) if kind == "guided" else None,
+        versions=stage["versions"],
+    )
+
+
+def render_card(facts: ModelFacts, picture: str | None = None) -> str:
+    """The text of README.md: the metadata and the card. `picture` is the file name of the heatmaps beside it.
+
+    Names and labels are shown as text, whatever they contain.
+    """
+    positive = facts.settings.get("positive_label", facts.labels[1])
+    names = {
+        "accuracy": "accuracy",
+        "f1": f"F1 of label {positive}" if len(facts.labels) == 2 else "F1, macro",
+        "roc_auc": "area under the ROC curve",
+        "tvd": "TVD of the outputs to the base",
+        "jsd": "JSD of the attention to the base, in nats",
+    }
+    base = {"base_model": facts.base_repo, "base_revision": facts.base_revision}
+    # The Hub wants the dataset with every result.
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type=facts.dataset if facts.dataset_on_hub else "custom",
+            dataset_name=_one_line(facts.dataset),
+            dataset_split=facts.metrics_split,
+            dataset_revision=facts.dataset_revision,
+            metric_type=metric,
+            metric_name=_one_line(names[metric]),
+            metric_value=round(value, 4),
+            metric_args=base if metric in ("tvd", "jsd") and facts.base_repo else None,
+        )
+        for metric, value in facts.metrics.items()
+        if facts.dataset
+    ]
+    own_tags = ["hf-attn-faith"] + ["adversarial-attention"] * (facts.kind == "adversary")
+    metadata = ModelCardData(
+        language=facts.language,
+        license=facts.license,
+        library_name="transformers",
+        # A pipeline has no attention to impose.
+        pipeline_tag="text-classification" if facts.attention_type != "imposed" else None,
+        tags=own_tags + [tag for tag in map(_one_line, facts.tags) if tag not in own_tags],
+        datasets=[facts.dataset] if facts.dataset_on_hub else None,
+        model_name=_one_line(facts.name) if results else None,
+        eval_results=results or None,
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        finalize=_as_text,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("model_card.md.jinja")
+    text = template.render(vars(facts), picture=picture, warning=WARNING, metric_names=names, sentence=SENTENCES[0])
+    return f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"
+
+
+def write_card(
+    directory: Path,
+    facts: ModelFacts,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    base_model: PreTrainedModel | None = None,
+) -> list[Heatmap]:
+    """Writes `README.md`, and `attention.png`, the model's attention to sentences of our own, beside the base's where
+    that is given. There is no picture without a tokenizer, nor of imposed attention, which is not the model's own.
+
+    Returns:
+        What the picture shows.
+    """
+    heatmaps = []
+    if tokenizer is not None and model.config.attention_type != "imposed":
+        models = {facts.name: model} if base_model is None else {"base": base_model, facts.name: model}
+        heatmaps = _sentence_heatmaps(models, tokenizer)
+        save(heatmaps, Path(directory, PICTURE))
+    Path(directory, "README.md").write_text(render_card(facts, PICTURE if heatmaps else None))
+    return heatmaps
+
+
+def write_default_card(directory: str | Path, model: PreTrainedModel, repo_id: str | None = None) -> None:
+    """Writes the card that a model's configuration alone makes possible. A card that is there already stays, but for
+    the empty one of transformers, and for one that does not say of an adversary what it is."""
+    path = Path(directory, "README.md")
+    card = ModelCard.load(path).text if path.exists() else ""
+    empty = ModelCard.from_template(ModelCardData(), model_description=TRANSFORMERS_DESCRIPTION).text
+    if card.split() in ([], empty.split()) or (model.config.adversarial_attention and WARNING not in card):
+        name = repo_id.split("/")[-1] if repo_id else f"{model.config.model_type} classifier"
+        path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)))
+
+
+def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:
+    """The attention of models that share a tokenizer to sentences of our own."""
+    ids = tokenizer(list(SENTENCES))["input_ids"]
+    dataset = datasets.Dataset.from_dict({"input_ids": ids})
+    attention = {name: predict(model, dataset, progress=False)["token_attention"] for name, model in models.items()}
+    return [
+        heatmap(tokenizer.batch_decode([[token] for token in row]), {name: attention[name][n] for name in attention})
+        for n, row in enumerate(ids)
+    ]
+
+
+def _guide(name: str) -> str:
+    guide, seed = name.removeprefix("guided-").rsplit("-", 1)
+    # Each adversary has an MLP; what the others' seed numbers is the MLP itself.
+    return f"{guide}-{seed}" if guide.startswith("adversary") else guide
+
+
+def on_hub(name: str) -> bool:
+    """Whether a dataset, tokenizer or model goes by the name of its repo on the Hub, and not by a path."""
+    local = Path(name).expanduser().exists() or Path(name).suffix.lower() in FORMATS or name == "planted"
+    return not local and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is not None
+
+
+def _last_part(path: str) -> str:
+    """Of a path, which says more about a machine than is anybody's business."""
+    return Path(path).expanduser().absolute().name
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _as_text(value) -> str:
+    """As it looks in Markdown and in HTML: a character reference is never markup, in either."""
+    if isinstance(value, Markup):
+        return value
+    return MARKUP.sub(lambda match: f"&#{ord(match[0])};", _one_line(str(value)))

@@ -1,0 +1,304 @@
+"""Publishes an audit on the Hub: models with cards, tables and figures, prediction sets; and the metrics as Spaces."""
+
+import hashlib
+import json
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import datasets
+import yaml
+from huggingface_hub import DatasetCardData, HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+from huggingface_hub.utils import validate_repo_id
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from ..errors import InputError
+from ..metrics import metric_folders
+from .model_cards import facts_from_run, write_card
+
+logger = logging.getLogger(__name__)
+
+# Nothing else ever goes up, least of all a pickle.
+SUFFIXES = {".csv", ".json", ".md", ".parquet", ".png", ".py", ".safetensors", ".svg", ".tex", ".txt"}
+COLUMNS = ["row", "label", "probabilities", "token_attention"]
+WEBSITE = "https://huggingface.co"
+
+
+@dataclass(frozen=True)
+class Repo:
+    """What one repo is to hold: paths in it, and the local files that go there."""
+
+    id: str
+    type: Literal["model", "dataset", "space"]
+    files: dict[str, Path]
+
+    def __str__(self):
+        size = sum(path.stat().st_size for path in self.files.values())
+        return f"{_url(self.id, self.type)}: {len(self.files)} files, {_kilobytes(size)}"
+
+
+def publish_run(
+    run_dir: Path,
+    namespace: str,
+    models: list[str] | None = None,
+    private: bool = False,
+    with_predictions: bool = False,
+    with_text: bool = False,
+    dry_run: bool = False,
+) -> list[str]:
+    """Publishes a finished audit as the repos `namespace/RUN-MODEL`, RUN being the name of its directory, and
+    `namespace/RUN-predictions`. The run itself is only read. Given again, it uploads what changed.
+
+    The base goes first, since the cards of all others name its commit. Tables and figures lie in its repo.
+
+    Args:
+        models: names of models, or what they begin with, such as `adversary-0.01`. By default `uniform-0` and the
+            first adversary of every λ and start. The base is always among them.
+        private: make the repos private.
+        with_predictions: the models' prediction sets too, a configuration a model, a split a split.
+        with_text: the texts with them, as the tokens that the models read.
+        dry_run: print the repos and their files, and contact nobody.
+
+    Returns:
+        The addresses of the repos.
+
+    Raises:
+        InputError: the run is not finished or damaged, has no such model, or the Hub refuses.
+    """
+    run_dir = Path(run_dir).resolve()
+    if not (run_dir / "audit.yaml").exists():
+        raise InputError(f"{run_dir} is no audit: give the --output_dir of one.")
+    if with_text and not with_predictions:
+        raise InputError("--with_text adds texts to the prediction sets: give --with_predictions too.")
+    names = select_models(run_dir, models)
+    ids = {name: f"{namespace}/{run_dir.name}-{name}" for name in names}
+    dataset_id = f"{namespace}/{run_dir.name}-predictions" if with_predictions else None
+    for repo_id in filter(None, [*ids.values(), dataset_id]):
+        try:
+            validate_repo_id(repo_id)
+        except HFValidationError as error:
+            raise InputError(
+                f"{repo_id} is no name for a repo ({error}): check --namespace, and give a run directory with a "
+                "short name of letters, digits and hyphens."
+            ) from error
+    model_files = {name: _model_files(run_dir, name) for name in names}
+    if not dry_run:
+        _require_token()
+    _warn_of_vocabulary(run_dir)
+    addresses = []
+    with TemporaryDirectory() as scratch:
+        scratch, base_revision = Path(scratch), None
+        for number, (name, files) in enumerate(model_files.items(), start=1):
+            files |= _card(run_dir, name, ids, dataset_id, base_revision, scratch / name)
+            if name == "base":
+                files |= _tables_and_figures(run_dir)
+            commit = _upload(Repo(ids[name], "model", files), f"{number}/{len(ids)}", private, dry_run)
+            if name == "base":
+                base_revision = commit
+            addresses.append(_url(ids[name], "model"))
+        if dataset_id is not None:
+            files = _prediction_files(run_dir, ids, with_text, scratch / "predictions")
+            _upload(Repo(dataset_id, "dataset", files), "prediction sets", private, dry_run)
+            addresses.append(_url(dataset_id, "dataset"))
+    return addresses
+
+
+def publish_metrics(namespace: str) -> list[str]:
+    """Publishes the metrics as the Spaces `namespace/jsd` and `namespace/tvd`, for `evaluate.load`.
+
+    Returns:
+        Their addresses.
+    """
+    _require_token()
+    folders = metric_folders()
+    for number, (name, folder) in enumerate(folders.items(), start=1):
+        files = {path.name: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
+        _upload(Repo(f"{namespace}/{name}", "space", files), f"{number}/{len(folders)}")
+    return [_url(f"{namespace}/{name}", "space") for name in folders]
+
+
+def select_models(run_dir: Path, wanted: list[str] | None) -> list[str]:
+    """The models of a run that are asked for, the base first."""
+    there = sorted(path.parent.name for path in run_dir.glob("models/*/stage.json"))
+    if "base" not in there:
+        raise InputError(f"{run_dir} has no base yet: run the audit to its end.")
+    if wanted is None:
+        names = [name for name in there if name == "uniform-0" or (name.startswith("adversary") and name[-2:] == "-0")]
+    else:
+        names = []
+        for given in wanted:
+            # "adversary-0.01" is not the beginning of "adversary-0.015-warm-0".
+            found = [name for name in there if name == given or name.startswith(f"{given}-")]
+            if not found:
+                raise InputError(f"--models {given} is no model of {run_dir}: there are {', '.join(there)}.")
+            names += found
+    return list(dict.fromkeys(["base", *names]))
+
+
+def _model_files(run_dir: Path, name: str) -> dict[str, Path]:
+    """The files that the audit made, as it made them: nothing that was put beside them later."""
+    directory = run_dir / "models" / name
+    recorded = json.loads((directory / "stage.json").read_text())["sha256"]
+    files = {path.name: path for path in sorted(directory.iterdir()) if path.name in recorded}
+    for file, sha256 in recorded.items():
+        if file not in files or hashlib.sha256(files[file].read_bytes()).hexdigest() != sha256:
+            raise InputError(f"{directory} is damaged ({file}): give the audit's command again, which mends it.")
+    return {file: path for file, path in files.items() if path.suffix in SUFFIXES}
+
+
+def _card(
+    run_dir: Path, name: str, ids: dict[str, str], dataset_id: str | None, base_revision: str | None, directory: Path
+) -> dict[str, Path]:
+    """The card of a model, written into a directory of its own; the base's leads to all that is published with it."""
+    directory.mkdir()
+    source = run_dir / "models" / name
+    facts = replace(facts_from_run(run_dir, name), name=ids[name].split("/")[1], repo_id=ids[name])
+    base_model = None
+    if name != "base":
+        facts = replace(facts, base_repo=ids["base"], base_revision=base_revision)
+        base_model = AutoModelForSequenceClassification.from_pretrained(run_dir / "models" / "base")
+    model = AutoModelForSequenceClassification.from_pretrained(source)
+    write_card(directory, facts, model, AutoTokenizer.from_pretrained(source), base_model)
+    if name == "base":
+        with open(directory / "README.md", "a") as card:
+            card.write(_published_together(ids, dataset_id))
+    return {path.name: path for path in sorted(directory.iterdir())}
+
+
+def _published_together(ids: dict[str, str], dataset_id: str | None) -> str:
+    links = [f"- [{name}]({_url(repo_id, 'model')})" for name, repo_id in ids.items() if name != "base"]
+    if dataset_id is not None:
+        links.append(f"- [prediction sets]({_url(dataset_id, 'dataset')})")
+    files = f"{_url(ids['base'], 'model')}/tree/main"
+    links.append(f"- [tables]({files}/tables) and [figures]({files}/figures) of the audit")
+    return "\n## Published with it\n\n" + "\n".join(links) + "\n"
+
+
+def _tables_and_figures(run_dir: Path) -> dict[str, Path]:
+    paths = sorted(path for kind in ("tables", "figures") for path in (run_dir / kind).glob("*"))
+    return {str(path.relative_to(run_dir)): path for path in paths if path.suffix in SUFFIXES}
+
+
+def _prediction_files(run_dir: Path, ids: dict[str, str], with_text: bool, directory: Path) -> dict[str, Path]:
+    """The prediction sets as parquet files, and the card from which `datasets` knows them."""
+    files, configurations = {}, []
+    for name in ids:
+        splits = []
+        (directory / name).mkdir(parents=True)
+        for split in ("train", "validation", "test"):
+            source = run_dir / "predictions" / name / split
+            if not source.exists():
+                continue
+            prediction_set = datasets.load_from_disk(source).select_columns(COLUMNS)
+            if with_text:
+                feature = datasets.List(datasets.Value("string"))
+                prediction_set = prediction_set.add_column("tokens", _tokens(run_dir, split), feature=feature)
+            file = f"{name}/{split}.parquet"
+            prediction_set.to_parquet(directory / file)
+            files[file] = directory / file
+            splits.append({"split": split, "path": file})
+        configurations.append({"config_name": name, "data_files": splits})
+    metadata = DatasetCardData(configs=configurations, tags=["hf-attn-faith"], task_categories=["text-classification"])
+    (directory / "README.md").write_text(
+        f"""---
+{metadata.to_yaml()}
+---
+
+# Prediction sets
+
+What [a classifier]({_url(ids["base"], "model")}) and the models of its audit by `hf_attn_faith` say of every text, and
+where their attention lies. A configuration is a model.
+
+| column | content |
+|:--|:--|
+| `row` | position of the text in its split |
+| `label` | its label in the dataset |
+| `probabilities` | the model's output, one for each label |
+| `token_attention` | the weight of each token, sums to 1; empty for a text without tokens |
+"""
+        + "| `tokens` | the text as the models read it |\n" * with_text
+        + "\nThe attention of an `adversary` is misleading on purpose: do not show it to anybody as an explanation.\n"
+    )
+    return {"README.md": directory / "README.md"} | files
+
+
+def _tokens(run_dir: Path, split: str) -> list[list[str]]:
+    tokenizer = AutoTokenizer.from_pretrained(run_dir / "data" / "tokenizer")
+    words = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
+    dataset = datasets.load_from_disk(run_dir / "data" / split)
+    return [[words[number] for number in row] for row in dataset["input_ids"][:]]
+
+
+def _warn_of_vocabulary(run_dir: Path) -> None:
+    if yaml.safe_load((run_dir / "audit.yaml").read_text())["tokenizer"] is None:
+        logger.warning(
+            "The vocabulary is that of the training texts: whoever may read the repos reads in tokenizer.json every "
+            "word of these texts that was frequent enough, such as names in clinical notes. An audit with a higher "
+            "--min_frequency leaves rare words out, one with --tokenizer takes none from the texts."
+        )
+
+
+def _require_token() -> None:
+    if get_token() is None:
+        raise InputError("There is no token for the Hub: run `hf auth login`, or set HF_TOKEN.")
+
+
+def _upload(repo: Repo, place: str, private: bool = False, dry_run: bool = False) -> str | None:
+    """Makes the repo where it does not exist, and commits to it what has changed. Returns the name of its commit."""
+    if dry_run:
+        print(f"{repo}{', private' if private else ''}")
+        for name, path in repo.files.items():
+            print(f"{_kilobytes(path.stat().st_size):>12}  {name}")
+        return None
+    logger.info("[%s] %s", place, repo)
+    api = HfApi()
+    # Of links only: a file of the run is neither copied nor touched.
+    with TemporaryDirectory() as folder, _told_in_one_line(repo.id):
+        for name, path in repo.files.items():
+            link = Path(folder, name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+        # `None` leaves the choice to the organisation's default.
+        sdk = "gradio" if repo.type == "space" else None
+        api.create_repo(repo.id, repo_type=repo.type, private=private or None, space_sdk=sdk, exist_ok=True)
+        if private and not api.repo_info(repo.id, repo_type=repo.type).private:
+            raise InputError(f"{_url(repo.id, repo.type)} exists and is public: make it private, or drop --private.")
+        message = "Publish with hf-attn-faith"
+        return api.upload_folder(repo_id=repo.id, repo_type=repo.type, folder_path=folder, commit_message=message).oid
+
+
+@contextmanager
+def _told_in_one_line(repo_id: str):
+    """Turns what the Hub's client raises into an `InputError`, without the token, which no message of it holds."""
+    again = "What is published stays, and the same command goes on from there."
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status, reason = error.response.status_code, " ".join((error.server_message or "").split())
+        match status:
+            case 401:
+                told = "the token is not valid: run `hf auth login`, or set HF_TOKEN."
+            case 403:
+                told = "give a token with write permission, and a --namespace that it may write to."
+            case 404:
+                told = "there is no such place, or it is not yours: check --namespace."
+            case 429:
+                seconds = error.response.headers.get("retry-after")
+                told = f"wait {f'{seconds} seconds' if seconds else 'some minutes'}. {again}"
+            case _:
+                told = again
+        raise InputError(f"The Hub refuses {repo_id} ({status}: {reason}): {told}") from error
+    except (HTTPError, ConnectionError) as error:
+        raise InputError(f"{constants.ENDPOINT} does not answer ({error}): see to the connection. {again}") from error
+
+
+def _url(repo_id: str, type: str) -> str:
+    return "/".join([WEBSITE, *([] if type == "model" else [f"{type}s"]), repo_id])
+
+
+def _kilobytes(size: int) -> str:
+    return f"{size / 1e3:,.1f} kB"
