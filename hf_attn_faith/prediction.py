@@ -84,15 +84,15 @@ def load_prediction_set(path: str | Path) -> datasets.Dataset:
         InputError: it cannot be read, lacks a column, or has a row that is not of probabilities (named).
     """
     path = Path(path)
+    if not path.is_dir() and path.suffix not in (".parquet", ".json", ".jsonl"):
+        raise InputError(f"{path} is no directory and no .parquet, .json or .jsonl file: give a prediction set.")
     try:
         if path.is_dir():
             prediction_set = datasets.load_from_disk(path)
         elif path.suffix == ".parquet":
             prediction_set = datasets.Dataset(pyarrow.parquet.read_table(path))
-        elif path.suffix in (".json", ".jsonl"):
-            prediction_set = datasets.Dataset(pyarrow.json.read_json(path))
         else:
-            raise InputError(f"{path} is no directory and no .parquet, .json or .jsonl file: give a prediction set.")
+            prediction_set = datasets.Dataset(pyarrow.json.read_json(path))
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as a prediction set ({reason}).") from error
@@ -151,7 +151,11 @@ def padded_attention(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, np
 
 def padded_token_logits(prediction_set: datasets.Dataset) -> tuple[torch.Tensor, torch.Tensor]:
     """The token logits as one tensor (N, T, C), float64, zero on padding and on tokens that may not get attention,
-    and the mask (N, T) of those that may."""
+    and the mask (N, T) of those that may. Raises `InputError` where the set has none."""
+    if "token_logits" not in prediction_set.column_names:
+        raise InputError(
+            "The prediction set has no column `token_logits`: make it with predict(..., token_logits=True)."
+        )
     column = prediction_set.with_format("arrow")["token_logits"][:]
     lengths = pc.list_value_length(column).to_numpy()
     values = pc.list_flatten(column, recursive=True).to_numpy().reshape(-1, len(prediction_set[0]["probabilities"]))

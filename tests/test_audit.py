@@ -78,6 +78,9 @@ def test_a_finished_run_has_its_tables_and_figures(finished):
         "tvd_jsd",
         "guided_mlp",
         "uniform_baseline",
+        "instance_attack",
+        "permutation",
+        "importance",
         "training_curves",
     }
     assert not list(finished.rglob(".*.unfinished"))

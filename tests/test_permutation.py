@@ -4,6 +4,7 @@ import pytest
 
 from hf_attn_faith.analyses import permutation as module
 from hf_attn_faith.analyses.permutation import permutation, summarise
+from hf_attn_faith.errors import InputError
 
 
 def frozen(attention, scores):
@@ -71,6 +72,12 @@ def test_rows_keep_their_order_in_chunks(monkeypatch):
     assert parts.row.tolist() == list(range(60))
     np.testing.assert_allclose(whole.tvd_mean, parts.tvd_mean, atol=0.02)
     assert (parts.tvd_median[lengths < 2] == 0).all() and (parts.tvd_mean[lengths > 2] > 0).all()
+
+
+def test_token_logits_are_needed():
+    sets = frozen([[0.6, 0.4]], [[1.0, -2.0]]).remove_columns("token_logits")
+    with pytest.raises(InputError, match=r"no column `token_logits`: make it with predict\(..., token_logits=True\)"):
+        permutation(sets)
 
 
 def test_the_seed_decides():

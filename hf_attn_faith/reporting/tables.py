@@ -1,6 +1,7 @@
 """Tables of a run, rendered from the files of its analyses: .csv in full, .md and .tex rounded."""
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,9 @@ def read_summary(run_dir: Path, name: str) -> pd.DataFrame | None:
     if not path.exists():
         return None
     summary = json.loads(path.read_text())
-    return pd.DataFrame(summary["data"], columns=summary["columns"])
+    # JSON has no NaN.
+    rows = [[math.nan if value is None else value for value in row] for row in summary["data"]]
+    return pd.DataFrame(rows, columns=summary["columns"])
 
 
 def render_tables(run_dir: Path) -> list[Path]:
