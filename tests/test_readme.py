@@ -80,7 +80,7 @@ def parsed(monkeypatch):
         program, command, *argv = shlex.split(line, comments=True)
         assert program == "hf-attn-faith"
         with pytest.raises(ParsedError) as stopped:
-            getattr(cli, command)(argv)
+            getattr(cli, command.replace("-", "_"))(argv)
         return stopped.value.args[0]
 
     return parsed
@@ -89,13 +89,17 @@ def parsed(monkeypatch):
 def test_the_commands_have_these_options(parsed):
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
     commands = [line for line in lines if line.startswith("hf-attn-faith")]
-    assert {command.split()[1] for command in commands} >= {"audit", "train", "adversary", "predict"}
+    used = {command.split()[1] for command in commands}
+    assert used >= {"audit", "train", "adversary", "predict", "attack", "publish", "publish-metrics"}
     for command in commands:
-        assert parsed(command).dataset_name
-    # Named in the text: they belong to the audit.
-    audit = parsed(next(command for command in commands if command.split()[1] == "audit"))
+        options = parsed(command)
+        assert options.namespace if command.split()[1].startswith("publish") else options.dataset_name
+    # Named in the text: they belong to the audit, or to publishing.
+    audit, publish = (
+        parsed(next(command for command in commands if command.split()[1] == name)) for name in ("audit", "publish")
+    )
     for name, *values in map(str.split, re.findall(r"`--([^`]+)`", README)):
-        assert hasattr(audit, name), name
+        assert hasattr(audit, name) or hasattr(publish, name), name
         if values:
             parsed(
                 shlex.join(["hf-attn-faith", "audit", "--dataset_name", "x", "--output_dir", "y", f"--{name}", *values])
