@@ -63,7 +63,7 @@ class ClassifierArguments:
     word_vectors: str | None = option(None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).")
     embedding_size: int = option(300, "Width of a token's embedding.")
     embedding_std: float = option(
-        0.1, "Standard deviation of the embeddings that word vectors do not give (1 in the papers' code)."
+        0.1, "Standard deviation of new embeddings (1 in the papers' code); beside word vectors they get that of these."
     )
     hidden_size: int = option(128, "Units of the encoder; of each direction of the LSTM.")
     attention_type: Literal["additive", "dot"] = option("additive", "Attention of the classifiers under audit.")

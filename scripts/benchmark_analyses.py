@@ -65,7 +65,8 @@ def main() -> None:
         "permutation": measure_permutation,
     }
     results: dict[str, list[float]] = {}
-    predict(model, dataset.select(range(min(BATCH, len(dataset)))), progress=False)  # warm up
+    for part in options.parts:  # warm up
+        measurements[part](model, dataset.select(range(min(BATCH, len(dataset)))))
     for repeat in range(options.repeats):
         print(f"repeat {repeat + 1} of {options.repeats} ...", file=sys.stderr, flush=True)
         for part in options.parts:

@@ -212,6 +212,14 @@ def test_a_sure_model_is_told_from_a_constant_one():
     assert 0 < left_out.min() < left_out.max() < 1e-8
 
 
+@pytest.mark.parametrize("kind", CLASSES)
+def test_half_precision(kind):
+    model, dataset = random_model(kind), texts()
+    for measure in (gradient_importance, leave_one_out):
+        expected = measure(model, dataset, progress=False)
+        assert_equal(measure(random_model(kind).bfloat16(), dataset, progress=False), expected, atol=0.05)
+
+
 def test_constant_measures_have_no_tau():
     model = random_model(attention_type="uniform")
     instances = importance(model, texts(), progress=False)
