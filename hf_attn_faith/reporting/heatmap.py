@@ -99,8 +99,10 @@ class Heatmap:
                 f'<tr style="background:#fff"><th style="text-align:right;vertical-align:top">'
                 f'{html.escape(_shown(name))}</th><td style="text-align:left;line-height:1.7">{spans}</td></tr>'
             )
-        caption = f"<caption>{html.escape(_shown(self.title))}</caption>" if self.title else ""
-        return f'<table style="color:#000;background:#fff">{caption}{"".join(rows)}</table>'
+        # A notebook's dark theme colours what has no colour of its own.
+        style = "color:#000;background:#fff"
+        caption = f'<caption style="{style}">{html.escape(_shown(self.title))}</caption>' if self.title else ""
+        return f'<table style="{style}">{caption}{"".join(rows)}</table>'
 
     def __str__(self) -> str:
         columns = [["", *map(_shown, self.tokens)]]
