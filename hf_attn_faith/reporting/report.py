@@ -155,7 +155,7 @@ def _importance(table) -> str:
     whole = table[table.label == "all"].set_index("pair")
     taus = "; ".join(
         f"{pair.replace('_', '-').replace('~', ' with ')} {row.tau_mean:.2f} (sd {row.tau_std:.2f}, "
-        f"{row.significant_share_bh:.0%} significant)"
+        f"{row.significant_share_bh:.0%} significant after correction)"
         for pair, row in whole.iterrows()
     )
     return (
