@@ -6,8 +6,9 @@
 
 Both sides see the same texts under the same vocabulary, have the same sizes and threads, and take turns in one process;
 a result is the median of the repeats [minimum to maximum], a ratio that of the repeats' own ratios. Everything runs on
-the CPU, in float32; ours flushes denormal numbers to zero, the recipe does not. Another busy process spoils the times:
-the script looks for one, and says so; one thread is disturbed less than two.
+the CPU, in float32; ours flushes denormal numbers to zero, the recipe does not. Once ours has trained, freed memory is
+kept in the whole process, so both sides have that. Another busy process spoils the times: the script looks for one, and
+says so; one thread is disturbed less than two.
 """
 
 import argparse

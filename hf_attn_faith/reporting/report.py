@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from .figures import render_figures
 from .tables import read_summary, render_tables
 
@@ -131,7 +133,7 @@ def _transplant(table) -> str:
     row = table.sort_values("tvd_transplanted").iloc[-1]
     share = (
         f"; of the JSD that any attention could have there it realises {row.realised_mean:.0%} in the mean"
-        if row.realised_mean == row.realised_mean
+        if pd.notna(row.realised_mean)
         else ""
     )
     return (
