@@ -6,8 +6,8 @@
 
 Both sides see the same texts under the same vocabulary, have the same sizes and threads, and take turns in one process;
 a result is the median of the repeats [minimum to maximum], a ratio that of the repeats' own ratios. Everything runs on
-the CPU, in float32; ours flushes denormal numbers to zero, the recipe does not. Once ours has trained, freed memory is
-kept in the whole process, so both sides have that. Another busy process spoils the times: the script looks for one, and
+the CPU, in float32; ours flushes denormal numbers to zero, the recipe does not; freed memory is kept, as in our
+training, for the whole process and so for both. Another busy process spoils the times: the script looks for one, and
 says so; one thread is disturbed less than two.
 """
 
@@ -44,7 +44,7 @@ from hf_attn_faith.training.adversarial import (
     ModelConsistentAdversarialTrainer,
     new_adversary,
 )
-from hf_attn_faith.training.classification import classifier_trainer, train_and_save
+from hf_attn_faith.training.classification import classifier_trainer, keep_freed_memory, train_and_save
 
 PARTS = ("steps", "floor", "epochs", "adversary", "memory")
 BATCH, EMBEDDING, HIDDEN = 32, 300, 128
@@ -122,6 +122,7 @@ def data_arguments(options) -> DataArguments:
 
 def measure(options, train_dataset, tokenizer, folder, results) -> None:
     """Runs the repeats; each appends its numbers to the lists in `results`, all times in seconds."""
+    keep_freed_memory()
 
     def note(**numbers):
         for name, number in numbers.items():

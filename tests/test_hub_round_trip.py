@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import shutil
 
 import pytest
@@ -118,7 +119,8 @@ def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_pa
     # One push, while `train` runs; a second one would change the files under the first one's hands.
     settings = {"num_train_epochs": 1, "push_to_hub": True, "hub_strategy": "every_save"}
     data = toy_dataset(), toy_dataset(20, seed=1)
-    own = classification_arguments(tmp_path / "own", hub_model_id="tester/own", **settings)
+    token = os.environ["HF_TOKEN"]
+    own = classification_arguments(tmp_path / "own", hub_model_id="tester/own", hub_token=token, **settings)
     plain = TrainingArguments(
         str(tmp_path / "plain"),
         hub_model_id="tester/plain",
@@ -152,6 +154,8 @@ def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_pa
         trainer.push_to_hub()
         assert set(hub.repos["model", repo].contents()) >= {"config.json", "model.safetensors"} | TOKENIZER | CODE
         checkpoints += [(repo, {"revision": pushed.oid}), (repo, {})]
+    for commit in hub.repos["model", "tester/own"].commits:
+        assert not [path for path, file in commit.files.items() if token.encode() in file.data]
     results = elsewhere(run_python, *checkpoints)
     assert results == [outputs(repo, TEXTS, **options) for repo, options in checkpoints]
     assert results[0]["batch 0"] != results[1]["batch 0"]

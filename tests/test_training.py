@@ -1,4 +1,5 @@
 import copy
+import platform
 import subprocess
 import sys
 
@@ -86,6 +87,25 @@ def test_denormal_numbers_are_flushed_in_training_alone(tmp_path):
     trainer.train()
     assert flushed and all(flushed)
     assert (torch.tensor([1e-40]) * 0.5).item() > 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep or return memory as they do")
+def test_freed_memory_is_kept_for_the_next_step(run_python):
+    faults = run_python(
+        """
+        import resource
+        import torch
+        from hf_attn_faith.training.classification import keep_freed_memory
+
+        keep_freed_memory()
+        for _ in range(4):  # the first ones make room
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            torch.ones(2**24)  # 64 MiB: 16,384 pages
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        """,
+        without_package=False,
+    )
+    assert int(faults) < 100
 
 
 def test_training_is_built_under_the_seed():

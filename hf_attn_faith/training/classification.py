@@ -84,6 +84,10 @@ class ClassificationTrainingArguments(TrainingArguments):
         if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
             raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
 
+    def __getstate__(self):
+        # Trainer pickles its arguments beside every model it saves, and pushes them with it.
+        return {**self.__dict__, "hub_token": None}
+
 
 def reference_class_weights(labels, num_labels: int) -> list[float]:
     """The class weights of the reference settings, from the labels of the train split.
@@ -160,7 +164,7 @@ class ClassificationTrainer(Trainer):
         # Adam's averages of rare words' gradients, and the gradients of an attention that is all on one token, shrink
         # to denormal numbers, on which a CPU is 30 to 2,000 times slower. The switch is the process's, off by default.
         torch.set_flush_denormal(True)
-        _keep_freed_memory()
+        keep_freed_memory()
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -241,7 +245,7 @@ class ClassificationTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """glibc gives large blocks back to the system when they are freed; the gradient of a large embedding would then
     be mapped anew, page by page, at every step."""
     if platform.libc_ver()[0] == "glibc":
