@@ -26,17 +26,19 @@ class TextArguments:
     positive_label: str | None = option(None, "Name of the label F1 is about, where there are two (default: label 1).")
     validation_fraction: float = option(0.1, "Share of train that becomes the validation split where there is none.")
     test_fraction: float | None = option(None, "Share of train that becomes the test split where there is none.")
-    max_train_samples: int | None = option(None, "Train on so many texts, drawn by the seed.")
+    max_train_samples: int | None = option(None, "Train on so many texts, drawn at random.")
     clean_markup: bool = option(False, "Take HTML tags and entities out of the texts.")
     max_length: int = option(512, "Longer texts are cut to so many tokens (reported).")
-    seed: int = option(42, "Everything random derives from it.")
+    split_seed: int = option(42, "Seed of the splits and the sample drawn from the data, and of `planted`.")
+    seed: int = option(42, "Everything else that is random derives from it.")
 
     def __post_init__(self):
         if not self.dataset_name:
             raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
         require_at_least(self, 1, "max_length", "max_train_samples")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"--seed {self.seed} is not in [0, 2**32): give another.")
+        for name in ("split_seed", "seed"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise InputError(f"--{name} {getattr(self, name)} is not in [0, 2**32): give another.")
 
 
 @dataclass

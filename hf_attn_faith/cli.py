@@ -99,7 +99,7 @@ def audit(argv: list[str]) -> None:
 
     @dataclass
     class AuditOptions(AuditConfig):
-        overwrite: bool = option(False, "Make stages again that were made with other settings.")
+        overwrite: bool = option(False, "Take away what was made with other settings, and make it again.")
         dry_run: bool = option(False, "Say what would be done and about how long it takes, and do nothing.")
 
     options = parse(AuditOptions, "audit", argv)
@@ -247,6 +247,7 @@ def adversary(argv: list[str]) -> None:
         adversary_patience: int = option(10, "Epochs without a better validation objective after which it stops.")
         batch_size: int = option(32, "Texts a step.")
         learning_rate: float = option(1e-3, "Constant rate of AdamW.")
+        seed: int = option(1, "Everything random in training; another than the base's for a start from another seed.")
         hub_model_id: str | None = option(None, "Push the trained adversary to this repo.")
 
         def __post_init__(self):

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .data.collation import AttentionCollator
+from .data.collation import AttentionCollator, refuse_padding
 from .errors import InputError
 
 
@@ -126,6 +126,8 @@ def _check_distributions(prediction_set: datasets.Dataset, name: str, path: Path
             fault = "is empty"
         elif not np.isfinite(values).all() or (values < 0).any():
             fault = "has a value that is negative or not finite"
+        elif name == "token_attention" and not values.any():  # a text of special tokens alone
+            continue
         elif abs(values.sum() - 1) > 1e-4:
             fault = f"sums to {values.sum():g}, not to 1"
         else:
@@ -169,6 +171,7 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
     """Probabilities (N, C); token log attention (nats) of all texts one after another; their lengths (N,); token
     logits (tokens, C) as `predict` describes them, or None. float32 arrays in the order of the dataset. The one place
     where attention is extracted."""
+    refuse_padding(dataset)
     lengths = np.fromiter((len(ids) for ids in dataset["input_ids"]), np.int64, len(dataset))
     # Longest first: a batch that does not fit into memory fails at once.
     order = np.argsort(-lengths, kind="stable")

@@ -75,19 +75,20 @@ def test_compare_refuses_other_rows_lengths_and_labels():
 
 def test_binning_by_the_largest_weight_and_the_predicted_label():
     chosen = prediction_set(
-        5,
-        lengths=[2, 1, 0, 4, 2],
-        probabilities=[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7], [0.5, 0.5]],
-        token_attention=[[0.5, 0.5], [1], [], [0.25] * 4, [0.6, 0.4]],
+        6,
+        lengths=[2, 1, 0, 4, 2, 2],
+        probabilities=[[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7], [0.5, 0.5], [0.5, 0.5]],
+        # The last one has special tokens and no other.
+        token_attention=[[0.5, 0.5], [1], [], [0.25] * 4, [0.6, 0.4], [0, 0]],
         names=["bad", "good"],
     )
     binned = binning(chosen)
-    np.testing.assert_allclose(binned.max_attention, [0.5, 1, np.nan, 0.25, 0.6], atol=1e-7)
-    assert binned.max_attention_bin.fillna("0-0.25").tolist() == ["0.25-0.5", "0.75-1", "0-0.25", "0-0.25", "0.5-0.75"]
-    assert binned.max_attention_bin.isna().tolist() == [False, False, True, False, False]
-    assert binned.predicted_label.tolist() == ["bad", "good", "good", "good", "bad"]
+    np.testing.assert_allclose(binned.max_attention, [0.5, 1, np.nan, 0.25, 0.6, np.nan], atol=1e-7)
+    bins = ["0.25-0.5", "0.75-1", np.nan, "0-0.25", "0.5-0.75", np.nan]
+    assert binned.max_attention_bin.astype(object).equals(pd.Series(bins, dtype=object))
+    assert binned.predicted_label.tolist() == ["bad", "good", "good", "good", "bad", "bad"]
     plain = binning(chosen.cast_column("label", datasets.Value("int64")))
-    assert plain.predicted_label.tolist() == ["0", "1", "1", "1", "0"]
+    assert plain.predicted_label.tolist() == ["0", "1", "1", "1", "0", "0"]
 
 
 def test_medians_by_bin():

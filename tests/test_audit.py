@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import datasets
 import pandas as pd
 import pytest
 
 from hf_attn_faith.audit import runner, stages
 from hf_attn_faith.audit.plan import AuditConfig, plan
 from hf_attn_faith.audit.runner import StageError, describe, run_audit
+from hf_attn_faith.data.tokenization import encode
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.reporting.report import render_report
-from hf_attn_faith.reporting.tables import TABLES
+from hf_attn_faith.reporting.tables import TABLES, read_summary
 
 TINY = {
     "dataset_name": "planted",
@@ -170,6 +172,45 @@ def test_a_changed_setting_refuses_and_overwrite_makes_again(copied):
     after = made(copied)
     assert after["models/base"] == before["models/base"]
     assert after["models/adversary-0.02-other-seed-0"] != before["models/adversary-0.02-other-seed-0"]
+
+
+def test_nothing_of_other_settings_stays(copied):
+    """Not what the new plan does not have either; but the models of a longer audit with the same settings do."""
+    shorter = {"num_seeds": 1}
+    run_audit(config(copied, **shorter), progress=False)
+    assert not (copied / "analyses" / "calibration").exists() and (copied / "models" / "seed-1").exists()
+    run_audit(config(copied, **shorter, learning_rate=0.01), overwrite=True, progress=False)
+    planned = {stage.name for stage in plan(config(copied, **shorter, learning_rate=0.01))}
+    assert set(made(copied)) == planned
+
+
+def test_a_wrong_positive_label_takes_nothing_away(copied):
+    before = made(copied)
+    with pytest.raises(InputError, match="--positive_label posotive"):
+        run_audit(config(copied, positive_label="posotive"), progress=False)
+    assert made(copied) == before
+
+
+def test_an_interval_of_one_model_alone_says_so(copied):
+    run_audit(config(copied, num_seeds=1), progress=False)
+    assert read_summary(copied, "uniform_baseline").warning[0] == "one model alone"
+    assert set(read_summary(copied, "guided_mlp_differences").warning) == {"one model alone"}
+    assert "one model alone" in render_report(copied).splitlines()[0]
+
+
+def test_a_permuted_guide_keeps_off_special_tokens(tmp_path, bert):
+    texts = datasets.Dataset.from_dict({"text": ["good film good film", "film", ""], "label": [0, 1, 0]})
+    encode(texts, bert).save_to_disk(tmp_path / "data" / "train")
+    bert.save_pretrained(tmp_path / "data" / "tokenizer")
+    attention = [[0, 0.1, 0.2, 0.3, 0.4, 0], [0, 1, 0], [0, 0]]
+    predictions = datasets.Dataset.from_dict({"token_attention": attention})
+    predictions.save_to_disk(tmp_path / "predictions" / "base" / "train")
+    place = stages.Place("guided-permuted-0", tmp_path, tmp_path, 0, print)
+    permuted = stages.guided(place, "train", "permuted", 0)["imposed_attention"][:]
+    for before, after in zip(attention, permuted, strict=True):
+        assert after[0] == after[-1] == 0
+        assert sorted(after) == pytest.approx(sorted(before))
+    assert permuted[0] != pytest.approx(attention[0])
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,10 @@ from transformers.utils import logging as transformers_logging
 
 from hf_attn_faith import cli
 from hf_attn_faith.analyses.scores import scores
+from hf_attn_faith.arguments import TextArguments
 from hf_attn_faith.audit import stages
 from hf_attn_faith.cli import main
+from hf_attn_faith.data.preparation import load_texts
 from hf_attn_faith.data.tokenization import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
@@ -297,6 +299,7 @@ BAD_OPTIONS = [
     ("--learning_rate", "-1", "--learning_rate -1.0 is not a positive number"),
     ("--test_fraction", "2", "--test_fraction 2.0 is not between 0 and 1."),
     ("--seed", "-1", "--seed -1 is not in [0, 2**32)"),
+    ("--split_seed", "-1", "--split_seed -1 is not in [0, 2**32)"),
     ("--num_seeds", "two", "argument --num_seeds/--num-seeds: invalid int value: 'two'"),
     ("--learning_rate", "fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
     ("--lowercase", "perhaps", "argument --lowercase: "),
@@ -571,8 +574,8 @@ def test_train_adversary_predict(tmp_path, good, checkpoints, capsys, caplog):
     assert predicted["row"][:] == list(range(16)) and predicted["token_attention"][3] == []
     assert f"f1 {scores(predicted, 'bad')['f1']:.3f}" in said
 
-    for option in (["--seed", "5"], ["--adversary_start", "warm"]):
-        out = tmp_path / option[1]
+    for name, option in {"of another seed by default": [], "warm": ["--adversary_start", "warm"]}.items():
+        out = tmp_path / name
         arguments = [*data, "--base_model", str(checkpoints / "base"), "--adversary_epochs", "1", *option]
         assert main(["adversary", *arguments, "--output_dir", str(out)]) == 0
         said = capsys.readouterr().out
@@ -580,6 +583,18 @@ def test_train_adversary_predict(tmp_path, good, checkpoints, capsys, caplog):
         adversary = AutoModelForSequenceClassification.from_pretrained(out)
         base = AutoModelForSequenceClassification.from_pretrained(checkpoints / "base")
         assert not torch.equal(adversary.attention_query.weight, base.attention_query.weight)
+
+
+def test_models_of_every_seed_see_the_same_splits(tmp_path):
+    """Or an adversary would be trained on what its base is tested on."""
+    path = tmp_path / "reviews.jsonl"
+    frame(60).assign(text=[f"text {i} good" for i in range(60)]).to_json(path, orient="records", lines=True)
+
+    def splits(**options):
+        texts = load_texts(TextArguments(dataset_name=str(path), test_fraction=0.2, max_train_samples=30, **options))
+        return {split: part["text"][:] for split, part in texts.items()}
+
+    assert splits(seed=1) == splits(seed=2) != splits(split_seed=1)
 
 
 def test_a_model_may_leave_its_labels_without_names(tmp_path, good, checkpoints):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, processors
 from transformers import PreTrainedTokenizerFast
 
 from hf_attn_faith.data import tokenization
@@ -27,20 +27,6 @@ TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
 def dataset(*texts, **columns):
     columns = {"text": list(texts), "label": [0] * len(texts), **columns}
     return datasets.Dataset.from_dict(columns).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
-
-
-@pytest.fixture(scope="module")
-def bert():
-    """A word-level tokenizer that puts [CLS] and [SEP] around a text."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "film"]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $0 [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
 
 
 @pytest.mark.parametrize(
@@ -160,8 +146,15 @@ def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     assert str(error.value) == ("--tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
 
 
-def test_special_token_ids_of_the_word_tokenizer():
+def test_special_token_ids(bert):
     assert special_token_ids(train_word_tokenizer(TEXTS)) == []
+    assert special_token_ids(bert) == [2, 3]
+    # One token for everything, put before every text: read, but no word of it.
+    words = models.WordLevel({"</s>": 0, "[PAD]": 1, "good": 2}, unk_token="</s>")
+    tokenizer = Tokenizer(words)
+    tokenizer.post_processor = processors.TemplateProcessing(single="</s> $0", special_tokens=[("</s>", 0)])
+    names = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "[PAD]"}
+    assert special_token_ids(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)) == [0]
 
 
 def test_encode(caplog):

@@ -61,6 +61,10 @@ def test_the_exact_word_goes_before_another_case(write):
     for content in ("Good 7\ngood 1\nGOOD 8\n", "GOOD 7\nGood 8\ngood 1\n"):
         assert read_word_vectors(write(content), {"good": 0}).matrix.tolist() == [[1]]
     assert read_word_vectors(write("GOOD 7\nGood 8\n"), {"good": 0}).matrix.tolist() == [[7]]
+    # Each casing of a vocabulary that has both.
+    assert read_word_vectors(write("good 1\n"), {"good": 0, "Good": 1}).matrix.tolist() == [[1], [1]]
+    for content in ("good 1\nGood 2\n", "Good 2\ngood 1\n"):
+        assert read_word_vectors(write(content), {"good": 0, "Good": 1}).matrix.tolist() == [[1], [2]]
 
 
 def test_the_first_of_a_repeated_word_counts(write):

@@ -98,6 +98,13 @@ def test_excluded_tokens_get_no_attention():
     assert attention[1] == [0, 0]
 
 
+def test_a_dataset_that_was_padded_when_it_was_tokenised_is_refused():
+    dataset = datasets.Dataset.from_dict({"input_ids": [[5, 7], [5, 0], []], "attention_mask": [[1, 1], [1, 0], []]})
+    with pytest.raises(InputError, match=r"Row 1 of the dataset is padded .* tokenise without padding"):
+        predict(model_of(), dataset, progress=False)
+    assert len(predict(model_of(), dataset.select([2, 0]), progress=False)) == 2
+
+
 @pytest.mark.parametrize("attention_type", ["imposed", "additive"])
 def test_imposed_attention_passes_through(attention_type):
     rng = np.random.default_rng(1)
@@ -208,7 +215,11 @@ def test_token_logits_need_a_linear_classify():
 
 
 DUMP = pd.DataFrame(
-    {"probabilities": [[0.25, 0.75], [1.0, 0.0], [0.5, 0.5]], "token_attention": [[0.5, 0.5], [], [0.2, 0.3, 0.5]]}
+    {
+        "probabilities": [[0.25, 0.75], [1.0, 0.0], [0.5, 0.5], [0.5, 0.5]],
+        # A text without tokens, and one of special tokens alone.
+        "token_attention": [[0.5, 0.5], [], [0.2, 0.3, 0.5], [0.0, 0.0]],
+    }
 )
 
 
@@ -226,11 +237,11 @@ def write_dump(table, path):
 @pytest.mark.parametrize("name", ["set", "set.parquet", "set.jsonl"])
 def test_a_prediction_set_made_by_anybody(tmp_path, name):
     loaded = load_prediction_set(write_dump(DUMP, tmp_path / name))
-    assert loaded["row"][:] == [0, 1, 2]
+    assert loaded["row"][:] == [0, 1, 2, 3]
     assert loaded["probabilities"][:] == DUMP.probabilities.tolist()
     assert loaded["token_attention"][:] == DUMP.token_attention.tolist()
-    own = load_prediction_set(write_dump(DUMP.assign(row=[7, 8, 9]), tmp_path / f"own-{name}"))
-    assert own["row"][:] == [7, 8, 9]
+    own = load_prediction_set(write_dump(DUMP.assign(row=[7, 8, 9, 5]), tmp_path / f"own-{name}"))
+    assert own["row"][:] == [7, 8, 9, 5]
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,14 @@ def test_class_weights_scale_each_texts_loss(tmp_path):
         classification_arguments(tmp_path, class_weights=[-1.0, 1])
 
 
+def test_bf16_trains_on_a_cpu(tmp_path):
+    arguments = classification_arguments(tmp_path, bf16=True, use_cpu=False, learning_rate=1e-2)
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(200), toy_dataset(60, seed=1))
+    trainer.train()
+    assert arguments.use_cpu != torch.accelerator.is_available()
+    assert trainer.evaluate()["eval_f1"] > 0.9
+
+
 def test_weight_decay_spares_biases_and_attention(tmp_path):
     model = toy_model()
     trainer = ClassificationTrainer(model, classification_arguments(tmp_path), eval_dataset=toy_dataset())
@@ -261,6 +269,18 @@ def test_the_base_is_run_once_for_each_dataset(tmp_path, trained_base, monkeypat
     assert sum(rows_seen) == 200 + 60
 
 
+def test_an_adversary_is_evaluated_on_other_datasets_too(tmp_path, trained_base):
+    arguments = adversarial_arguments(tmp_path, num_train_epochs=1)
+    parts = {"a": toy_dataset(20, seed=1), "b": toy_dataset(30, seed=2)}
+    adversary = new_adversary(trained_base.model, seed=7)
+    trainer = ModelConsistentAdversarialTrainer(adversary, trained_base.model, arguments, None, parts)
+    both = trainer.evaluate()
+    for name, part in parts.items():
+        alone, predicted = trainer.evaluate(part), trainer.predict(part).metrics
+        for metric in ("loss", "tvd", "kl", "jsd"):
+            assert alone[f"eval_{metric}"] == both[f"eval_{name}_{metric}"] == predicted[f"test_{metric}"]
+
+
 def test_base_outputs_stand_beside_their_rows(trained_base):
     data = toy_dataset(50)
     columns = with_base_outputs(data, trained_base.model, batch_size=7, progress=False)
@@ -302,6 +322,8 @@ def test_the_adversarial_trainer_refuses_what_cannot_be(tmp_path):
         ModelConsistentAdversarialTrainer(LstmAttentionForSequenceClassification(config), base, arguments)
     with pytest.raises(InputError, match="id2label"):
         ModelConsistentAdversarialTrainer(toy_model(num_labels=3), base, arguments)
+    with pytest.raises(InputError, match=r"excluded_token_ids is \[5\], the base's \[\]: make it with new_adversary"):
+        ModelConsistentAdversarialTrainer(toy_model(excluded_token_ids=[5]), base, arguments)
     with pytest.raises(InputError, match=r"--kl_weight -0\.1"):
         adversarial_arguments(tmp_path, kl_weight=-0.1)
 

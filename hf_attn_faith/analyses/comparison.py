@@ -59,7 +59,7 @@ def binning(prediction_set: datasets.Dataset) -> pd.DataFrame:
     """
     attention, lengths = padded_attention(prediction_set)
     highest = attention.amax(1).numpy() if attention.shape[1] else np.zeros(len(lengths))
-    highest = np.where(lengths > 0, highest, np.nan)
+    highest = np.where(highest > 0, highest, np.nan)  # a text may have special tokens, and no other
     predicted = probabilities(prediction_set).argmax(1).numpy()
     label = prediction_set.features.get("label")
     names = np.array(label.names if isinstance(label, datasets.ClassLabel) else range(predicted.max(initial=0) + 1))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from .. import divergences
-from ..data.collation import AttentionCollator
+from ..data.collation import AttentionCollator, refuse_padding
 from ..errors import InputError
 from ..prediction import predict
 from .comparison import binning
@@ -322,6 +322,7 @@ def _batches(
     model, dataset, size: Callable[[int], int], name: str, progress: bool
 ) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
     """Texts, longest first and `size(longest)` at a time, by their indices and collated. Empty ones are left out."""
+    refuse_padding(dataset)
     input_ids = dataset["input_ids"][:]
     lengths = np.array([len(ids) for ids in input_ids], np.int64)
     order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]

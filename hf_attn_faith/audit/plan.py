@@ -101,8 +101,9 @@ def plan(config: AuditConfig) -> list[Stage]:
         return made[-1]
 
     classifier = {f.name: getattr(config, f.name) for f in fields(ClassifierArguments) if f.name != "num_threads"}
-    # The positive label changes scores, never a model.
-    data_settings = {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name != "positive_label"}
+    # The positive label changes scores, never a model; and the data are the same under every seed.
+    no_matter = ("positive_label", "seed")
+    data_settings = {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name not in no_matter}
     data = add("data", stages.prepare_data, data=data_settings, word_vectors=classifier.pop("word_vectors"))
     attention_type = classifier.pop("attention_type")
     everything = ["train", "validation", "test"]

@@ -58,6 +58,8 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
     with _locked(run_dir):
         try:
             _remove_corrupt(stages, run_dir)
+            if _finished_hash(stages[0], run_dir) == stages[0].hash:
+                _check(config, run_dir)  # before anything is taken away
             _remove_outdated(stages, run_dir, overwrite)
             _run_unfinished(stages, run_dir, config, progress)
         except InputError:
@@ -194,7 +196,8 @@ def _remove_corrupt(stages: list[Stage], run_dir: Path) -> None:
 
 
 def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> None:
-    """Takes away finished stages that were made with other settings: analyses always, the others if `overwrite`."""
+    """Takes away finished stages that were made with other settings: analyses always, the others if `overwrite`. What
+    the plan does not have counts among them, but for models of a longer audit with the same settings."""
     outdated = [stage for stage in stages if _finished_hash(stage, run_dir) not in (None, stage.hash)]
     lost = [stage.name for stage in outdated if not stage.derived]
     if lost and not overwrite:
@@ -205,6 +208,11 @@ def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> Non
         )
     for stage in outdated:
         shutil.rmtree(run_dir / stage.name)
+    planned = {stage.name for stage in stages}
+    for kind in ("analyses", "models", "predictions") if lost else ("analyses",):
+        for directory in (run_dir / kind).glob("[!.]*"):
+            if f"{kind}/{directory.name}" not in planned:
+                shutil.rmtree(directory)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ..analyses.comparison import compare
 from ..analyses.scores import positive_index, scores
 from ..arguments import ClassifierArguments, DataArguments
 from ..data.preparation import prepare
+from ..data.tokenization import special_token_ids
 from ..data.word_vectors import WordVectors, read_word_vectors
 from ..prediction import predict
 from ..reporting.tables import write_summary
@@ -153,9 +154,13 @@ def guided(place: Place, split: str, guide: str | None, guide_seed: int | None) 
         case "base":
             attention = place.predictions("base", split)["token_attention"][:]
         case "permuted":
-            # The null that keeps the shape: the base's weights shuffled within each text.
+            # The null that keeps the shape: the base's weights shuffled within each text, special tokens left at 0.
             rng = np.random.default_rng([guide_seed, *split.encode()])
-            attention = [rng.permutation(row) for row in place.predictions("base", split)["token_attention"][:]]
+            attention = [np.array(row) for row in place.predictions("base", split)["token_attention"][:]]
+            special = special_token_ids(place.tokenizer())
+            for row, input_ids in zip(attention, dataset["input_ids"][:], strict=True):
+                words = np.isin(input_ids, special, invert=True)
+                row[words] = rng.permutation(row[words])
         case _:
             attention = place.predictions(f"{guide}-{guide_seed}", split)["token_attention"][:]
     return dataset.add_column("imposed_attention", attention, feature=datasets.List(datasets.Value("float32")))
@@ -306,11 +311,13 @@ def by_guide(place: Place, names) -> dict[str, list[datasets.Dataset]]:
     return guides
 
 
-def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed: int) -> dict[str, float]:
+def _f1_difference(sets_a: list, sets_b: list, positive_label: str | None, seed: int) -> dict:
     labels = np.array(sets_a[0]["label"][:])
     predicted = [np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets]) for sets in (sets_a, sets_b)]
     difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
-    return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True))
+    # One model shows nothing of how models of other seeds spread.
+    warning = "one model alone" if min(len(sets_a), len(sets_b)) == 1 else ""
+    return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True)) | {"warning": warning}
 
 
 def adversary_facts(name: str) -> dict:

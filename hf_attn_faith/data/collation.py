@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 
 from ..errors import InputError
@@ -49,12 +50,23 @@ class AttentionCollator:
         return batch
 
 
+def refuse_padding(dataset) -> None:
+    """Raises `InputError` for a dataset that was padded when it was tokenised: its padding would be read as text."""
+    if "attention_mask" in dataset.column_names:
+        column = dataset.select_columns("attention_mask").with_format("arrow")[:]["attention_mask"].combine_chunks()
+        first = pc.index(column.flatten(), 0).as_py()
+        if first >= 0:
+            raise InputError(
+                f"Row {pc.list_parent_indices(column)[first]} of the dataset is padded (its attention_mask has zeros): "
+                "tokenise without padding, every batch is padded for itself."
+            )
+
+
 def _pad(rows, name, real, dtype, padding) -> torch.Tensor:
     """The column as (B, T): its values where `real`, row after row, `padding` elsewhere."""
     values = [np.asarray(row[name], dtype) for row in rows]
     for value, row in zip(values, rows, strict=True):
         if len(value) != len(row["input_ids"]):
-            where = f" (row {row['row']})" if "row" in row else ""
             where = f"row {row['row']}" if "row" in row else "a row"
             raise InputError(
                 f"The column {name} has {len(value)} values in {where} of {len(row['input_ids'])} tokens: "

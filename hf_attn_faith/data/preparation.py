@@ -20,7 +20,7 @@ def load_texts(arguments: TextArguments) -> datasets.DatasetDict:
         test_fraction=arguments.test_fraction,
         max_train_samples=arguments.max_train_samples,
         clean_markup=arguments.clean_markup,
-        seed=arguments.seed,
+        seed=arguments.split_seed,
     )
 
 

@@ -109,8 +109,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens, such as `[CLS]` and `[SEP]`, that are read but get no attention; all but unk and pad."""
-    return sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.pad_token_id})
+    """The special tokens, such as `[CLS]` and `[SEP]`, that are read but get no attention: all but unk and pad, and
+    these too where the tokenizer puts them around every text."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.pad_token_id}
+    return sorted(special | set(tokenizer("")["input_ids"]))
 
 
 def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int = 512):

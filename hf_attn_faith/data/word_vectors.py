@@ -133,12 +133,11 @@ def read_word_vectors(path, vocabulary: dict[str, int]) -> WordVectors:
                         "repair the file."
                     )
                 word = word.decode("utf-8", "replace")
+                targets = [index for index in by_lower_case.get(word.lower(), ()) if index not in found]
                 index = vocabulary.get(word)
-                if index is not None:
-                    targets = [] if index in exact else [index]
+                if index is not None and index not in exact:
                     exact.add(index)
-                else:
-                    targets = [index for index in by_lower_case.get(word.lower(), ()) if index not in found]
+                    targets.append(index)
                 if targets:
                     vector = _parse(numbers, width)
                     if vector is None:

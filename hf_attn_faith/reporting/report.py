@@ -55,6 +55,7 @@ def sentences(run_dir: Path) -> list[str]:
 
 def _uniform(row) -> str:
     interval = f"{row.f1_difference:+.3f} F1, 95 % interval [{row.f1_ci_low:+.3f}, {row.f1_ci_high:+.3f}]"
+    interval += f", {row.warning}" if row.warning else ""
     if row.f1_ci_low > 0:
         return (
             f"Uniform baseline: trained attention does better than uniform weights ({interval}): the task can test it."
@@ -91,8 +92,9 @@ def _adversaries(table) -> str:
     if row.jsd_ci_low <= 0:
         return f"Adversaries: none is shown to move attention beyond what another seed does; furthest: {found}."
     return (
-        f"Adversaries: other attention can go with outputs no further from the base's than other seeds' are, {found}; "
-        "an explanation of this model by its attention is then not the only one, which does not make it a wrong one."
+        "Adversaries: other attention can go with outputs that are not shown to be further from the base's than other "
+        f"seeds' are, {found}; an explanation of this model by its attention is then not the only one, which does not "
+        "make it a wrong one."
     )
 
 
@@ -102,7 +104,8 @@ def _guides(table) -> list[str]:
     def said(a, b) -> str:
         sign, row = (1, pairs[a, b]) if (a, b) in pairs else (-1, pairs[b, a])
         low, high = sorted((sign * row.f1_ci_low, sign * row.f1_ci_high))
-        return f"{sign * row.f1_difference:+.3f} F1 [{low:+.3f}, {high:+.3f}]"
+        warning = f", {row.warning}" if row.warning else ""
+        return f"{sign * row.f1_difference:+.3f} F1 [{low:+.3f}, {high:+.3f}{warning}]"
 
     guides = list(dict.fromkeys([*table.guide_a, *table.guide_b]))
     written = [

@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
+import datasets
 import torch
 from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
 
@@ -100,7 +101,7 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
         train_dataset, eval_dataset: encoded datasets.
 
     Raises:
-        InputError: `base_model is model`, or they differ in labels or vocabulary.
+        InputError: `base_model is model`, or they differ in labels, in vocabulary or in the tokens that get attention.
 
     Example:
         >>> base = AutoModelForSequenceClassification.from_pretrained("me/sst-base")             # doctest: +SKIP
@@ -114,28 +115,38 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             raise InputError(
                 "base_model is model: an adversary must be another model; new_adversary(base_model) makes one."
             )
-        for name in ("vocab_size", "id2label"):
-            base_value, value = getattr(base_model.config, name), getattr(model.config, name)
-            if base_value != value:
+        base_facts = _comparable(base_model.config)
+        for name, value in _comparable(model.config).items():
+            if value != base_facts[name]:
                 raise InputError(
-                    f"The adversary's {name} is {value}, the base's {base_value}: make it with new_adversary(base)."
+                    f"The adversary's {name} is {value}, the base's {base_facts[name]}: make it with "
+                    "new_adversary(base)."
                 )
-        base_model = base_model.to(args.device)
-        if train_dataset is not None:
-            train_dataset = with_base_outputs(
-                train_dataset, base_model, args.per_device_eval_batch_size, not args.disable_tqdm
-            )
-        if eval_dataset is not None:
-            eval_dataset = with_base_outputs(
-                eval_dataset, base_model, args.per_device_eval_batch_size, not args.disable_tqdm
-            )
+        self.args, self.base_model = args, base_model.to(args.device)
+        train_dataset, eval_dataset = self._with_base_outputs(train_dataset), self._with_base_outputs(eval_dataset)
         kwargs.setdefault("compute_metrics", _mean_divergences)
         super().__init__(model, args, train_dataset, eval_dataset, **kwargs)
         if eval_dataset is not None and args.load_best_model_at_end:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
-        self.base_model = base_model
         model.config.adversarial_attention = True
         self._sums = torch.zeros(4, device=args.device)
+
+    def _with_base_outputs(self, dataset):
+        """For a dataset, for each of a dictionary of them; Trainer's own names of datasets and None as they are."""
+        if isinstance(dataset, dict):
+            return {name: self._with_base_outputs(part) for name, part in dataset.items()}
+        if not isinstance(dataset, datasets.Dataset):
+            return dataset
+        batch_size, progress = self.args.per_device_eval_batch_size, not self.args.disable_tqdm
+        return with_base_outputs(dataset, self.base_model, batch_size, progress)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        if eval_dataset is not self.eval_dataset:  # Trainer hands over its own at every epoch
+            eval_dataset = self._with_base_outputs(eval_dataset)
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset):
+        return super().get_test_dataloader(self._with_base_outputs(test_dataset))
 
     def instance_losses(self, inputs, outputs):
         """TVD − λ KL of every row, (B,); leaves the divergences in `outputs`."""
@@ -158,6 +169,12 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             logs |= {name: total / sums[-1] for name, total in zip(("tvd", "kl", "jsd"), sums[:-1], strict=True)}
             self._sums.zero_()
         super().log(logs, *args, **kwargs)
+
+
+def _comparable(config) -> dict:
+    """What an adversary must share with its base, for their divergences to be defined."""
+    facts = {name: getattr(config, name) for name in ("vocab_size", "id2label", "pad_token_id")}
+    return {**facts, "excluded_token_ids": sorted(config.excluded_token_ids)}
 
 
 def _mean_divergences(prediction) -> dict[str, float]:

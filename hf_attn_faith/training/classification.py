@@ -26,7 +26,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arguments import ClassifierArguments
-from ..data.collation import AttentionCollator
+from ..data.collation import AttentionCollator, refuse_padding
 from ..data.tokenization import special_token_ids
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
@@ -49,6 +49,8 @@ CARD_SETTINGS = (
 class ClassificationTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the reference settings of Wiegreffe & Pinter (2019) as defaults: 8 epochs, batches of
     32 grouped by length, AdamW at a constant 1e-3 without clipping, and the epoch of the lowest validation loss kept.
+    (The weight decay of AdamW shrinks a weight by 1e-8 a step here, which float32 cannot express: it is no decay. The
+    papers' Adam adds it to the gradient, and `adamw_torch_fused` has no such thing.)
 
     Args:
         class_weights: a weight for each label, multiplied onto its texts' losses; none by default.
@@ -80,6 +82,8 @@ class ClassificationTrainingArguments(TrainingArguments):
     class_weights: list[float] | None = field(default=None, metadata={"help": "A loss weight for each label."})
 
     def __post_init__(self):
+        if self.bf16 and not torch.accelerator.is_available():
+            self.use_cpu = True  # transformers takes bf16 on a CPU only so
         super().__post_init__()
         if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
             raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
@@ -151,10 +155,7 @@ class ClassificationTrainer(Trainer):
                 f"--class_weights has {len(args.class_weights)} weights for {model.config.num_labels} labels "
                 f"({', '.join(model.config.id2label.values())}): give one for each."
             )
-        if train_dataset is not None:
-            train_dataset = _needed_columns(train_dataset)
-        if eval_dataset is not None:
-            eval_dataset = _needed_columns(eval_dataset)
+        train_dataset, eval_dataset = _needed_columns(train_dataset), _needed_columns(eval_dataset)
         kwargs.setdefault("data_collator", AttentionCollator(model.config.pad_token_id))
         kwargs.setdefault("compute_metrics", accuracy_and_f1)
         super().__init__(model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
@@ -261,8 +262,14 @@ def _with_lengths_in_memory(sampler):
     return sampler
 
 
-def _needed_columns(dataset: datasets.Dataset) -> datasets.Dataset:
-    """What the collator and the sampler read: fetching the rest would take half of the loader's time."""
+def _needed_columns(dataset):
+    """What the collator and the sampler read, of a dataset or of each of a dictionary of them: fetching the rest would
+    take half of the loader's time."""
+    if isinstance(dataset, dict):
+        return {name: _needed_columns(part) for name, part in dataset.items()}
+    if dataset is None:
+        return None
+    refuse_padding(dataset)
     names = ("input_ids", "label", "labels", "length", "imposed_attention")
     return dataset.select_columns([name for name in dataset.column_names if name in names or name.startswith("base_")])
 
@@ -301,7 +308,7 @@ def classifier_trainer(
         "mlp": (MlpAttentionConfig, MlpAttentionForSequenceClassification),
     }[architecture]
     config = config_class(
-        vocab_size=len(tokenizer),
+        vocab_size=max(tokenizer.get_vocab().values()) + 1,  # there may be holes
         embedding_size=settings.embedding_size,
         embedding_std=settings.embedding_std,
         hidden_size=settings.hidden_size,
