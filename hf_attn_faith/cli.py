@@ -2,6 +2,7 @@
 
 import difflib
 import logging
+import os
 import shutil
 import sys
 from contextlib import contextmanager
@@ -51,7 +52,8 @@ Every command takes --config FILE.yaml with the same names as its options, which
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Returns 0; 2 for a mistake of the user, 1 for a failure, told in one line; 130 if interrupted."""
+    """Runs a command. Returns 0; 2 for a mistake of the user, 1 for a failure, told in one line; 130 if interrupted;
+    141 if nobody reads its output any more."""
     argv = sys.argv[1:] if argv is None else argv
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hf_attn_faith").setLevel(logging.INFO)
@@ -80,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"unknown command `{argv[0]}`{_suggestion(argv[0], commands)}; there are {', '.join(commands)}."
             )
         commands[argv[0]](argv[1:])
+        sys.stdout.flush()
         return 0
     except InputError as error:
         return _say(error, 2)
@@ -87,6 +90,10 @@ def main(argv: list[str] | None = None) -> int:
         resumed = "what was finished stays, and the same command goes on from there"
         resumable = ("audit", "publish", "publish-metrics")
         return _say(f"interrupted; {resumed if argv[0] in resumable else 'nothing was written'}.", 130)
+    except BrokenPipeError:
+        # Whoever read this has seen enough, as `head` does; nor is there anybody to read what is still buffered.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         logging.getLogger("hf_attn_faith").debug("", exc_info=True)
         # A stage's failure names its cause itself.

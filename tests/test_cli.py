@@ -3,6 +3,7 @@ import gc
 import io
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -544,6 +545,15 @@ def test_the_console_script_in_a_process_of_its_own(tmp_path):
 
 
 # Single steps
+
+
+def test_output_that_nobody_reads_to_its_end(run):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "report", str(run[0])]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_a_trained_model_loads_anywhere(checkpoints):
