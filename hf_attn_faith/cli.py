@@ -1,6 +1,7 @@
 """The command `hf-attn-faith`: parses, calls, prints; no science."""
 
 import difflib
+import io
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Literal, get_args, get_type_hints
 
 import datasets
 import yaml
+from huggingface_hub.utils import logging as hub_logging
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
@@ -47,7 +49,7 @@ commands:
   publish-metrics
               put the metrics jsd and tvd on the Hub, for evaluate.load
 
-Every command takes --config FILE.yaml with the same names as its options, which options on the line override.
+Every command but report takes --config FILE.yaml with the names of its options; options on the line override it.
 """
 
 
@@ -55,10 +57,14 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns 0; 2 for a mistake of the user, 1 for a failure, told in one line; 130 if interrupted;
     141 if nobody reads its output any more."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal has a λ
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("hf_attn_faith").setLevel(logging.INFO)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    hub_logging.disable_propagation()  # it prints its messages itself
     datasets.disable_progress_bars()
     commands = {
         "audit": audit,
@@ -185,9 +191,7 @@ def prepare_to_publish(options) -> None:
     """Lets the Hub's client tell of its progress, once; `main` silenced it together with transformers."""
     from huggingface_hub import constants
     from huggingface_hub.utils import enable_progress_bars
-    from huggingface_hub.utils import logging as hub_logging
 
-    hub_logging.disable_propagation()
     if not constants.HF_HUB_DISABLE_PROGRESS_BARS:
         enable_progress_bars()
     if not options.namespace:
@@ -325,6 +329,8 @@ def compare(argv: list[str]) -> None:
     options = parse(CompareOptions, "compare SET_A SET_B", argv[len(sets) :])
     if len(sets) != 2:
         raise InputError("usage: hf-attn-faith compare SET_A SET_B [--output_dir DIR], two prediction sets.")
+    if options.output_dir is not None:
+        new_directory(options.output_dir)
     instances = comparison.compare(*map(load_prediction_set, sets))
     table = comparison.by_bin(instances, "tvd", "jsd")
     finish_analysis("comparison", table, instances, options.output_dir)
@@ -453,16 +459,19 @@ def parse(options_class: type, command: str, argv: list[str]):
 
 def _read_config(path: str, names: list[str]) -> dict:
     try:
-        settings = yaml.safe_load(Path(path).read_text()) or {}
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise InputError(f"--config {path} cannot be read ({error.strerror}): give a YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path} is not valid YAML ({' '.join(str(error).split())}): repair it.") from error
     if not isinstance(settings, dict):
         raise InputError(f"--config {path} is no mapping: give a line `option: value` for every option.")
-    for name in settings:
+    settings = {str(name).replace("-", "_"): value for name, value in settings.items()}
+    for name, value in settings.items():
         if name not in names:
-            raise InputError(f"--config {path} has an unknown option `{name}`{_suggestion(str(name), names)}.")
+            raise InputError(f"--config {path} has an unknown option `{name}`{_suggestion(name, names)}.")
+        if isinstance(value, dict):
+            raise InputError(f"--config {path}: {name} is a mapping: give one value, or a list of them.")
     return settings
 
 
@@ -475,7 +484,7 @@ def _tokens(name: str, value) -> list[str]:
 
 def _suggestion(word: str, words, prefix: str = "") -> str:
     close = difflib.get_close_matches(word, words, 1)
-    return f": did you mean {prefix}{close[0]}?" if close else ""
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def new_directory(path: str | None) -> Path:

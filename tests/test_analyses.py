@@ -69,6 +69,8 @@ def test_compare_refuses_other_rows_lengths_and_labels():
     lengths[7] += 2
     with pytest.raises(InputError, match=r"Row 7 has 7 tokens in one prediction set and 9 in the other: .* tokenizer"):
         compare(a, prediction_set(lengths=lengths))
+    with pytest.raises(InputError, match=r"have the labels no, yes and yes, no: .* in the same order"):
+        compare(prediction_set(names=["no", "yes"]), prediction_set(names=["yes", "no"]))
     with pytest.raises(InputError, match="have 2 and 3 labels: compare models with the same labels"):
         compare(a, prediction_set(classes=3))
 

@@ -309,8 +309,8 @@ BAD_OPTIONS = [
     ("--epsilons", "0", "--epsilons 0.0 is not in (0, 1]: give the TVD an attack may spend"),
     ("--epsilons", "1.5", "--epsilons 1.5 is not in (0, 1]"),
     ("--permutations", "0", "--permutations 0 is too small: give at least 1."),
-    ("--num_sedes", "3", "unknown option --num_sedes: did you mean --num_seeds?"),
-    ("--num_seed", "3", "unknown option --num_seed: did you mean --num_seeds?"),
+    ("--num_sedes", "3", "unknown option --num_sedes (did you mean --num_seeds?)."),
+    ("--num_seed", "3", "unknown option --num_seed (did you mean --num_seeds?)."),
     ("--xyzzy=3", None, "unknown option --xyzzy."),
     ("surplus", None, "unrecognized arguments: surplus (hf-attn-faith audit --help lists the options)"),
     ("--kl_weights", None, "argument --kl_weights/--kl-weights: expected at least one argument"),
@@ -342,7 +342,7 @@ def test_bad_options_of_an_adversary(tmp_path, refused, good, checkpoints, name,
 
 def test_unknown_commands(refused):
     assert refused("audti") == (
-        "unknown command `audti`: did you mean audit?; there are audit, train, adversary, predict, compare, attack, "
+        "unknown command `audti` (did you mean audit?); there are audit, train, adversary, predict, compare, attack, "
         "permutation, importance, report, publish, publish-metrics."
     )
 
@@ -425,11 +425,11 @@ def test_vectors_that_the_base_did_not_start_from(tmp_path, refused, good, check
         ("seed: [1\n", "--config FILE is not valid YAML ("),
         ("\x00", "--config FILE is not valid YAML ("),
         ("- seed\n", "--config FILE is no mapping: give a line `option: value` for every option."),
-        ("num_sedes: 3\n", "--config FILE has an unknown option `num_sedes`: did you mean num_seeds?."),
+        ("num_sedes: 3\n", "--config FILE has an unknown option `num_sedes` (did you mean num_seeds?)."),
         ("3: 3\n", "--config FILE has an unknown option `3`."),
         ("seed: many\n", "--config FILE: argument --seed: invalid int value: 'many'"),
         ("seed: [1, 2]\n", "--config FILE: unrecognized arguments: 2"),
-        ("seed: {a: 1}\n", "--config FILE: argument --seed: invalid int value"),
+        ("seed: {a: 1}\n", "--config FILE: seed is a mapping: give one value, or a list of them."),
         ("kl_weights: [0.1, x]\n", "--config FILE: argument --kl_weights/--kl-weights: invalid float value: 'x'"),
         ("digits: drop\n", "--config FILE: argument --digits: invalid choice: 'drop'"),
         ("num_seeds: 0\n", "--num_seeds 0 is too small: give at least 1."),
@@ -438,7 +438,7 @@ def test_vectors_that_the_base_did_not_start_from(tmp_path, refused, good, check
 def test_bad_config_files(tmp_path, refused, content, message):
     path = tmp_path / "audit.yaml"
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     said = refused("audit", "--dataset_name", "planted", "--output_dir", tmp_path / "out", "--config", path)
     assert said.startswith(message.replace("FILE", str(path)).removesuffix("."))
 
@@ -501,6 +501,12 @@ def test_help_lists_every_option_with_a_text(capsys, monkeypatch, command):
 
 
 # Failures and interruptions
+
+
+def test_a_training_that_diverges_leaves_nothing(tmp_path, refused, good):
+    said = refused("train", "--dataset_name", good, "--output_dir", tmp_path / "out", *SIZES, "--learning_rate", "1e30")
+    assert said == "The training diverged: its validation loss is no number. Give a smaller --learning_rate."
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("error", "code"), [(RuntimeError("out\nof memory"), 1), (KeyboardInterrupt(), 130)])
@@ -826,7 +832,10 @@ def test_the_smallest_audit_of_texts_some_of_which_are_empty(tmp_path, caplog, c
 def test_a_changed_setting_is_refused(run, refused, capsys):
     before = snapshot(run[0])
     said = refused("audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", run[0], "--learning_rate", "0.1")
-    assert said.startswith(f"--output_dir {run[0]} holds stages made with other settings: models/base, ")
+    refusal = f"--output_dir {run[0]} holds stages made with other settings"
+    assert said.startswith(f"{refusal} (learning_rate 0.001, now 0.1): models/base, ")
+    another_seed = refused("audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", run[0], "--seed", "7")
+    assert another_seed.startswith(f"{refusal} (another seed): models/base, ")
     assert "--overwrite" in said
     assert snapshot(run[0]) == before
     # The positive label is read by the analyses alone.

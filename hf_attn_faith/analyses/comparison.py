@@ -19,7 +19,7 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
         symmetric. A text without tokens has the JSD 0. And what instances of A are binned by, see `binning`.
 
     Raises:
-        InputError: the sets differ in their rows, in the number of labels, or in the number of tokens of a row (named).
+        InputError: the sets differ in their rows, in their labels, or in the number of tokens of a row (named).
     """
     if len(set_a) != len(set_b) or set_a["row"][:] != set_b["row"][:]:
         raise InputError(
@@ -39,6 +39,12 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
         raise InputError(
             f"The prediction sets have {output_a.shape[-1]} and {output_b.shape[-1]} labels: "
             "compare models with the same labels."
+        )
+    names_a, names_b = _label_names(set_a), _label_names(set_b)
+    if names_a and names_b and names_a != names_b:
+        raise InputError(
+            f"The prediction sets have the labels {', '.join(names_a)} and {', '.join(names_b)}: compare models with "
+            "the same labels in the same order."
         )
     distances = pd.DataFrame(
         {
@@ -61,8 +67,7 @@ def binning(prediction_set: datasets.Dataset) -> pd.DataFrame:
     highest = attention.amax(1).numpy() if attention.shape[1] else np.zeros(len(lengths))
     highest = np.where(highest > 0, highest, np.nan)  # a text may have special tokens, and no other
     predicted = probabilities(prediction_set).argmax(1).numpy()
-    label = prediction_set.features.get("label")
-    names = np.array(label.names if isinstance(label, datasets.ClassLabel) else range(predicted.max(initial=0) + 1))
+    names = np.array(_label_names(prediction_set) or range(predicted.max(initial=0) + 1))
     return pd.DataFrame(
         {
             "row": prediction_set["row"][:],
@@ -73,6 +78,11 @@ def binning(prediction_set: datasets.Dataset) -> pd.DataFrame:
             "predicted_label": names[predicted].astype(str),
         }
     )
+
+
+def _label_names(prediction_set: datasets.Dataset) -> list[str] | None:
+    label = prediction_set.features.get("label")
+    return label.names if isinstance(label, datasets.ClassLabel) else None
 
 
 def by_bin(instances: pd.DataFrame, *columns: str) -> pd.DataFrame:

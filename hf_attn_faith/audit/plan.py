@@ -104,7 +104,9 @@ def plan(config: AuditConfig) -> list[Stage]:
     # The positive label changes scores, never a model; and the data are the same under every seed.
     no_matter = ("positive_label", "seed")
     data_settings = {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name not in no_matter}
-    data = add("data", stages.prepare_data, data=data_settings, word_vectors=classifier.pop("word_vectors"))
+    data_settings = {"data": data_settings, "word_vectors": classifier.pop("word_vectors")}
+    data = Stage("data", stages.prepare_data, data_settings, (), config.split_seed)
+    made.append(data)
     attention_type = classifier.pop("attention_type")
     everything = ["train", "validation", "test"]
 

@@ -203,8 +203,9 @@ def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> Non
     if lost and not overwrite:
         named = ", ".join(lost[:6]) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
         raise InputError(
-            f"--output_dir {run_dir} holds stages made with other settings: {named}. Take another directory, the "
-            f"settings in {run_dir}/audit.yaml, or --overwrite to make those stages again."
+            f"--output_dir {run_dir} holds stages made with other settings{_differences(outdated[0], run_dir)}: "
+            f"{named}. Take another directory, the settings in {run_dir}/audit.yaml, or --overwrite to make those "
+            "stages again."
         )
     for stage in outdated:
         shutil.rmtree(run_dir / stage.name)
@@ -213,6 +214,23 @@ def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> Non
         for directory in (run_dir / kind).glob("[!.]*"):
             if f"{kind}/{directory.name}" not in planned:
                 shutil.rmtree(directory)
+
+
+def _differences(stage: Stage, run_dir: Path) -> str:
+    """The settings a finished stage was made with and is not planned with, in brackets."""
+
+    def flat(settings: dict) -> dict:
+        return {
+            name: value
+            for key, part in settings.items()
+            for name, value in (part.items() if isinstance(part, dict) else [(key, part)])
+        }
+
+    facts = json.loads((run_dir / stage.name / "stage.json").read_text())
+    made, planned = flat(facts["settings"]), flat(stage.settings)
+    told = [f"{name} {value}, now {planned.get(name)}" for name, value in made.items() if value != planned.get(name)]
+    told += ["another seed"] * (facts["seed"] != stage.seed)
+    return f" ({'; '.join(told)})" if told else ""
 
 
 @contextmanager

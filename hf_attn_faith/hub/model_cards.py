@@ -222,7 +222,7 @@ def write_card(
         models = {facts.name: model} if base_model is None else {"base": base_model, facts.name: model}
         heatmaps = _sentence_heatmaps(models, tokenizer)
         save(heatmaps, Path(directory, PICTURE))
-    Path(directory, "README.md").write_text(render_card(facts, PICTURE if heatmaps else None))
+    Path(directory, "README.md").write_text(render_card(facts, PICTURE if heatmaps else None), encoding="utf-8")
     return heatmaps
 
 
@@ -234,7 +234,7 @@ def write_default_card(directory: str | Path, model: PreTrainedModel, repo_id: s
     empty = ModelCard.from_template(ModelCardData(), model_description=TRANSFORMERS_DESCRIPTION).text
     if card.split() in ([], empty.split()) or (model.config.adversarial_attention and WARNING not in card):
         name = repo_id.split("/")[-1] if repo_id else f"{model.config.model_type} classifier"
-        path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)))
+        path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)), encoding="utf-8")
 
 
 def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:

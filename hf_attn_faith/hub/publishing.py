@@ -164,7 +164,7 @@ def _card(
     model = AutoModelForSequenceClassification.from_pretrained(source)
     write_card(directory, facts, model, AutoTokenizer.from_pretrained(source), base_model)
     if name == "base":
-        with open(directory / "README.md", "a") as card:
+        with open(directory / "README.md", "a", encoding="utf-8") as card:
             card.write(_published_together(ids, dataset_id))
     return {path.name: path for path in sorted(directory.iterdir())}
 

@@ -337,8 +337,10 @@ def classifier_trainer(
 def train_and_save(trainer: Trainer, path: Path) -> None:
     """Trains, and leaves in `path` the best epoch's model, complete with tokenizer and code, and `metrics.json`, the
     history of its metrics. Goes on from the last checkpoint in the trainer's `output_dir`, if a killed run left one;
-    the checkpoints are taken away at the end."""
+    the checkpoints are taken away at the end. Raises `InputError` where the training diverged."""
     trainer.train(resume_from_checkpoint=_last_checkpoint(Path(trainer.args.output_dir)))
+    if trainer.state.best_metric is not None and not np.isfinite(trainer.state.best_metric):
+        raise InputError("The training diverged: its validation loss is no number. Give a smaller --learning_rate.")
     trainer.model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
     history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
