@@ -2,6 +2,7 @@ import copy
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from transformers import TrainerCallback
 
 from hf_attn_faith import divergences
+from hf_attn_faith.data.tokenization import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
 from hf_attn_faith.prediction import predict, with_base_outputs
+from hf_attn_faith.training import classification
 from hf_attn_faith.training.adversarial import (
     AdversarialTrainingArguments,
     ModelConsistentAdversarialTrainer,
@@ -23,6 +26,7 @@ from hf_attn_faith.training.classification import (
     ClassificationTrainingArguments,
     new_classifier,
     reference_class_weights,
+    train_and_save,
 )
 
 
@@ -106,6 +110,25 @@ def test_freed_memory_is_kept_for_the_next_step(run_python):
         without_package=False,
     )
     assert int(faults) < 100
+
+
+def test_killed_while_it_takes_its_checkpoints_away_it_trains_again(tmp_path, monkeypatch):
+    def killed(path):
+        next(Path(path).glob("checkpoint-*/model.safetensors")).unlink()
+        raise KeyboardInterrupt
+
+    def train():
+        arguments = classification_arguments(tmp_path / "checkpoints", num_train_epochs=1)
+        tokenizer = train_word_tokenizer(["good film"])
+        data = toy_dataset(), toy_dataset(20, seed=1)
+        train_and_save(ClassificationTrainer(toy_model(), arguments, *data, processing_class=tokenizer), tmp_path)
+
+    with monkeypatch.context() as context:
+        context.setattr(classification.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train()
+    train()
+    assert (tmp_path / "model.safetensors").exists() and not (tmp_path / "checkpoints").exists()
 
 
 def test_training_is_built_under_the_seed():

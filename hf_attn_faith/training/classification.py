@@ -345,6 +345,8 @@ def train_and_save(trainer: Trainer, path: Path) -> None:
     trainer.processing_class.save_pretrained(path)
     history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
     (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
+    for state in Path(trainer.args.output_dir).glob("checkpoint-*/trainer_state.json"):
+        state.unlink()  # killed from here on, no checkpoint that is half gone passes for a complete one
     shutil.rmtree(trainer.args.output_dir)
 
 
