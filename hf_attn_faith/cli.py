@@ -137,14 +137,10 @@ def print_report(run_dir: Path) -> None:
     from .reporting.report import render_report
     from .reporting.tables import TABLES
 
-    if not (run_dir / "analyses").is_dir():
-        raise InputError(
-            f"{run_dir} holds no finished analysis of an audit: give its --output_dir, or let it get further."
-        )
     summary = render_report(run_dir)
     for path in sorted((run_dir / "tables").glob("*.md"), key=lambda path: TABLES.index(path.stem)):
-        print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text()}")
-    print(f"\n{summary}\n\nTables: {run_dir / 'tables'}\nFigures: {run_dir / 'figures'}\nModels: {run_dir / 'models'}")
+        print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text(encoding='utf-8')}")
+    print(f"{summary}\n\nTables: {run_dir / 'tables'}\nFigures: {run_dir / 'figures'}\nModels: {run_dir / 'models'}")
 
 
 def publish(argv: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Figures of a run, drawn from the files of its stages alone, as .svg and .png."""
 
 import json
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -24,11 +25,13 @@ STYLE = {
     "axes.spines.right": False,
     "svg.hashsalt": "hf_attn_faith",  # the same run gives the same file
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # a label may hold a $
 }
 
 
 def render_figures(run_dir: Path) -> list[Path]:
-    """Draws every figure the run has files for, as `figures/NAME.svg` and `.png`; returns the `.png` files."""
+    """Draws every figure the run has files for, as `figures/NAME.svg` and `.png`, and takes away the others; returns
+    the `.png` files."""
     directory = run_dir / "figures"
     directory.mkdir(exist_ok=True)
     drawings = (
@@ -43,10 +46,14 @@ def render_figures(run_dir: Path) -> list[Path]:
         training_curves,
     )
     written = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in a script that matplotlib's font lacks
         for draw in drawings:
             figure = draw(run_dir)
-            if figure is not None:
+            if figure is None:
+                for suffix in (".svg", ".png"):
+                    (directory / f"{draw.__name__}{suffix}").unlink(missing_ok=True)
+            else:
                 figure.savefig(directory / f"{draw.__name__}.svg", metadata={"Date": None})
                 figure.savefig(directory / f"{draw.__name__}.png", dpi=160)
                 written.append(directory / f"{draw.__name__}.png")
@@ -261,7 +268,12 @@ def training_curves(run_dir: Path) -> Figure | None:
 
 def _instances(run_dir: Path, analysis: str) -> pd.DataFrame | None:
     path = run_dir / "analyses" / analysis / "instances.parquet"
-    return pd.read_parquet(path) if path.exists() else None
+    if not path.exists():
+        return None
+    instances = pd.read_parquet(path)
+    if "predicted_label" in instances and instances.predicted_label.nunique() > len(COLOURS):
+        return instances.assign(predicted_label="any label")  # so many nobody can tell apart
+    return instances
 
 
 def _violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd") -> None:

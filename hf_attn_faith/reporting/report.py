@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..errors import InputError
 from .figures import render_figures
 from .tables import read_summary, render_tables
 
@@ -12,11 +13,13 @@ def render_report(run_dir: Path) -> str:
     """Renders tables and figures of what the run has so far, and returns the summary as text.
 
     Raises:
-        FileNotFoundError: no analysis is finished yet.
+        InputError: no analysis is finished yet.
     """
-    tables = render_tables(run_dir)
-    if not tables:
-        raise FileNotFoundError(f"{run_dir} has no finished analysis")
+    if not any(run_dir.glob("analyses/*/summary.json")):
+        raise InputError(
+            f"{run_dir} holds no finished analysis of an audit: give its --output_dir, or let it get further."
+        )
+    render_tables(run_dir)
     render_figures(run_dir)
     return "\n".join(f"- {sentence}" for sentence in sentences(run_dir))
 
@@ -54,7 +57,7 @@ def sentences(run_dir: Path) -> list[str]:
 
 
 def _uniform(row) -> str:
-    interval = f"{row.f1_difference:+.3f} F1, 95 % interval [{row.f1_ci_low:+.3f}, {row.f1_ci_high:+.3f}]"
+    interval = f"{row.f1_difference:+z.3f} F1, 95 % interval [{row.f1_ci_low:+z.3f}, {row.f1_ci_high:+z.3f}]"
     interval += f", {row.warning}" if row.warning else ""
     if row.f1_ci_low > 0:
         return (
@@ -82,15 +85,18 @@ def _adversaries(table) -> str:
     close = table[table.tvd_ci_low <= 0]
     row = (close if len(close) else table).sort_values("jsd_mean").iloc[-1]
     found = (
-        f"λ = {row.kl_weight:g} ({row.start}): mean JSD {row.jsd_mean:.3f} nats, {row.jsd_difference:+.3f} beyond "
-        f"other seeds [{row.jsd_ci_low:+.3f}, {row.jsd_ci_high:+.3f}], at mean TVD {row.tvd_mean:.3f}, "
-        f"{row.tvd_difference:+.3f} to other seeds [{row.tvd_ci_low:+.3f}, {row.tvd_ci_high:+.3f}]"
+        f"λ = {row.kl_weight:g} ({row.start}): mean JSD {row.jsd_mean:.3f} nats, {row.jsd_difference:+z.3f} beyond "
+        f"other seeds [{row.jsd_ci_low:+z.3f}, {row.jsd_ci_high:+z.3f}], at mean TVD {row.tvd_mean:.3f}, "
+        f"{row.tvd_difference:+z.3f} to other seeds [{row.tvd_ci_low:+z.3f}, {row.tvd_ci_high:+z.3f}]"
         + (f" ({row.warning})" if row.warning else "")
     )
     if not len(close):
         return f"Adversaries: all are further from the base in output than other seeds; furthest in attention: {found}."
     if row.jsd_ci_low <= 0:
-        return f"Adversaries: none is shown to move attention beyond what another seed does; furthest: {found}."
+        return (
+            "Adversaries: of those whose outputs are not shown to be further from the base's than other seeds' are, "
+            f"none is shown to move attention beyond what another seed does; furthest: {found}."
+        )
     return (
         "Adversaries: other attention can go with outputs that are not shown to be further from the base's than other "
         f"seeds' are, {found}; an explanation of this model by its attention is then not the only one, which does not "
@@ -105,7 +111,7 @@ def _guides(table) -> list[str]:
         sign, row = (1, pairs[a, b]) if (a, b) in pairs else (-1, pairs[b, a])
         low, high = sorted((sign * row.f1_ci_low, sign * row.f1_ci_high))
         warning = f", {row.warning}" if row.warning else ""
-        return f"{sign * row.f1_difference:+.3f} F1 [{low:+.3f}, {high:+.3f}{warning}]"
+        return f"{sign * row.f1_difference:+z.3f} F1 [{low:+z.3f}, {high:+z.3f}{warning}]"
 
     guides = list(dict.fromkeys([*table.guide_a, *table.guide_b]))
     written = [
@@ -133,16 +139,20 @@ def _attack(table) -> str:
 
 
 def _transplant(table) -> str:
-    row = table.sort_values("tvd_transplanted").iloc[-1]
+    row = table.iloc[(table.tvd_transplanted - table.tvd_own).argmax()]
     share = (
         f"; of the JSD that any attention could have there it realises {row.realised_mean:.0%} in the mean"
         if pd.notna(row.realised_mean)
         else ""
     )
+    gap = (
+        "the gap is what their other parameters compensate, and attacks on attention alone do not see it"
+        if row.tvd_transplanted > row.tvd_own
+        else "no more than their own, so nothing that their other parameters compensate is shown"
+    )
     return (
         f"Transplant: the adversaries of λ = {row.kl_weight:g} ({row.start}) are at a mean TVD of {row.tvd_own:.3f} "
-        f"from the base, their attention imposed on the frozen base at {row.tvd_transplanted:.3f}{share}: the gap is "
-        "what their other parameters compensate, and attacks on attention alone do not see it."
+        f"from the base, their attention imposed on the frozen base at {row.tvd_transplanted:.3f}{share}: {gap}."
     )
 
 

@@ -42,23 +42,28 @@ def read_summary(run_dir: Path, name: str) -> pd.DataFrame | None:
 
 
 def render_tables(run_dir: Path) -> list[Path]:
-    """Writes `tables/NAME.csv`, `.md` and `.tex` of every analysis the run has; returns the `.md` files."""
+    """Writes `tables/NAME.csv`, `.md` and `.tex` of every analysis the run has and takes away the others; returns the
+    `.md` files."""
     directory = run_dir / "tables"
     directory.mkdir(exist_ok=True)
     written = []
     for name in TABLES:
         table = read_summary(run_dir, name)
-        if table is not None:
+        if table is None or not len(table):
+            for suffix in (".csv", ".tex", ".md"):
+                (directory / f"{name}{suffix}").unlink(missing_ok=True)
+        else:
             table.to_csv(directory / f"{name}.csv", index=False)
             _rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
-            (directory / f"{name}.md").write_text(markdown(table))
+            (directory / f"{name}.md").write_text(markdown(table) + "\n", encoding="utf-8")
             written.append(directory / f"{name}.md")
     return written
 
 
 def markdown(table: pd.DataFrame) -> str:
     """A table as people read it, numbers rounded."""
-    return _rounded(table).to_markdown(index=False, disable_numparse=True)
+    cells = _rounded(table).map(lambda text: " ".join(text.split()).replace("|", r"\|"))
+    return cells.to_markdown(index=False, disable_numparse=True)
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
@@ -71,6 +76,6 @@ def _text(column: str):
             return ""
         if not isinstance(value, float):
             return str(value)
-        return f"{value:g}" if "kl_weight" in column or column == "epsilon" else f"{value:.3f}"
+        return f"{value:g}" if "kl_weight" in column or column == "epsilon" else f"{value:z.3f}"
 
     return text

@@ -1,0 +1,98 @@
+"""Tables, figures and sentences from the files of a run's analyses."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+
+from hf_attn_faith.analyses.comparison import ATTENTION_BINS
+from hf_attn_faith.reporting.figures import render_figures
+from hf_attn_faith.reporting.report import sentences
+from hf_attn_faith.reporting.tables import markdown, render_tables, write_summary
+
+
+def permutation_run(path, labels):
+    """A run with one analysis, and what an earlier state of it has left."""
+    rng, bins = np.random.default_rng(0), list(ATTENTION_BINS)
+    instances = pd.DataFrame({"tvd_median": rng.random(400), "predicted_label": rng.choice(labels, 400)})
+    instances["max_attention_bin"] = pd.Categorical(rng.choice(bins, 400), bins)
+    rows = [{"max_attention_bin": "all", "label": label, "tvd_median": 0.5, "n": 9} for label in [*labels, "all"]]
+    (path / "analyses" / "permutation").mkdir(parents=True)
+    write_summary(path / "analyses" / "permutation", rows, instances)
+    for name in ("tables/calibration.md", "tables/calibration.csv", "figures/importance.svg", "tables/mine.md"):
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text("old")
+    return path
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("labels", [["a$^$b", "c"], ["好", "坏"], [f"label {n}" for n in range(14)]])
+def test_whatever_the_labels_are_the_figures_are_drawn(tmp_path, labels):
+    (drawn,) = render_figures(permutation_run(tmp_path, labels))
+    assert image.imread(drawn).std() > 0.05
+    told = set(re.findall("<!-- (.*?) -->", drawn.with_suffix(".svg").read_text(encoding="utf-8")))
+    # So many nobody could tell apart.
+    assert told.issuperset(labels if len(labels) < 7 else ["any label"]) and ("any label" in told) == (len(labels) > 6)
+
+
+def test_what_the_run_does_not_have_any_more_is_taken_away(tmp_path):
+    run = permutation_run(tmp_path, ["a", "b"])
+    render_tables(run)
+    render_figures(run)
+    names = {path.name for folder in ("tables", "figures") for path in (run / folder).iterdir()}
+    assert names == {f"permutation.{suffix}" for suffix in ("csv", "md", "tex", "svg", "png")} | {"mine.md"}
+    write_summary(run / "analyses" / "permutation", pd.DataFrame(columns=["label"]))
+    assert render_tables(run) == [] and not (run / "tables" / "permutation.csv").exists()
+
+
+def test_cells_of_markdown():
+    table = pd.DataFrame({"label": ["a | b", "two\nlines"], "f1": [-0.0001, np.nan]})
+    cells = [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in markdown(table).splitlines()]
+    assert cells[2:] == [[r"a \| b", "0.000"], ["two lines", ""]]
+
+
+ADVERSARY = {"kl_weight": 0.01, "start": "warm"}
+
+
+@pytest.mark.parametrize(
+    ("own", "transplanted", "said"),
+    [
+        ([0.1, 0.3], [0.2, 0.31], "at a mean TVD of 0.100 from the base, .* at 0.200.*: the gap is what"),
+        ([0.86], [0.839], "nothing that their other parameters compensate is shown"),
+    ],
+)
+def test_the_sentence_on_transplants(tmp_path, own, transplanted, said):
+    (tmp_path / "analyses" / "transplant").mkdir(parents=True)
+    rows = [
+        {**ADVERSARY, "tvd_own": a, "tvd_transplanted": b, "realised_mean": 0.9}
+        for a, b in zip(own, transplanted, strict=True)
+    ]
+    write_summary(tmp_path / "analyses" / "transplant", rows)
+    (sentence,) = sentences(tmp_path)
+    assert re.search(said, sentence)
+
+
+@pytest.mark.parametrize(
+    ("tvd", "jsd", "said"),
+    [
+        ((0.15, -0.01, 0.31), (0.5, 0.4, 0.6), "with outputs that are not shown to be further"),
+        ((0.15, 0.05, 0.31), (0.5, 0.4, 0.6), "all are further from the base in output"),
+        ((0.15, -0.01, 0.31), (0.01, -0.4, 0.6), "of those whose outputs are not shown to be further .* none is shown"),
+    ],
+)
+def test_the_sentence_on_adversaries(tmp_path, tvd, jsd, said):
+    intervals = {
+        f"{name}_{bound}": value
+        for name, values in (("tvd", tvd), ("jsd", jsd))
+        for bound, value in zip(("difference", "ci_low", "ci_high"), values, strict=True)
+    }
+    for name, facts in (
+        ("adversaries", {"jsd_mean": 0.5, "tvd_mean": 0.2}),
+        ("calibration", {**intervals, "warning": "poorly estimated from 2 seeds"}),
+    ):
+        (tmp_path / "analyses" / name).mkdir(parents=True)
+        write_summary(tmp_path / "analyses" / name, [ADVERSARY | facts])
+    (sentence,) = sentences(tmp_path)
+    assert re.search(said, sentence) and "poorly estimated from 2 seeds" in sentence
