@@ -17,7 +17,9 @@ class TextArguments:
     """Where the texts come from."""
 
     dataset_name: str = option(
-        None, "`planted` (built in), a folder or file of parquet, csv, tsv or json lines, or a dataset on the Hub."
+        None,
+        "`planted` (built in), a folder or file of parquet, csv, tsv (cells as they are) or json lines, a folder of "
+        "save_to_disk, or a dataset on the Hub.",
     )
     dataset_config: str | None = option(None, "Configuration of the Hub dataset.")
     dataset_revision: str | None = option(None, "Branch, tag or commit of the Hub dataset.")
@@ -36,6 +38,7 @@ class TextArguments:
         if not self.dataset_name:
             raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
         require_at_least(self, 1, "max_length", "max_train_samples")
+        require_fractions(self.validation_fraction, self.test_fraction)
         for name in ("split_seed", "seed"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise InputError(f"--{name} {getattr(self, name)} is not in [0, 2**32): give another.")
@@ -107,3 +110,9 @@ def require_epsilons(arguments) -> None:
     for epsilon in arguments.epsilons:
         if not 0 < epsilon <= 1:
             raise InputError(f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05.")
+
+
+def require_fractions(validation_fraction: float, test_fraction: float | None) -> None:
+    for name, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
+        if fraction is not None and not 0 < fraction < 1:
+            raise InputError(f"--{name} {fraction} is not between 0 and 1.")

@@ -84,6 +84,10 @@ def load_prediction_set(path: str | Path) -> datasets.Dataset:
         InputError: it cannot be read, lacks a column, or has a row that is not of probabilities (named).
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give a prediction set.")
+    if splits := sorted(str(state.parent) for state in path.glob("*/state.json")):
+        raise InputError(f"{path} holds several splits: give one of {', '.join(splits)}.")
     if not path.is_dir() and path.suffix not in (".parquet", ".json", ".jsonl"):
         raise InputError(f"{path} is no directory and no .parquet, .json or .jsonl file: give a prediction set.")
     try:
@@ -95,9 +99,14 @@ def load_prediction_set(path: str | Path) -> datasets.Dataset:
             prediction_set = datasets.Dataset(pyarrow.json.read_json(path))
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a prediction set ({reason}).") from error
-    if not isinstance(prediction_set, datasets.Dataset):
-        raise InputError(f"{path} holds several splits: give one of {', '.join(prediction_set)}.")
+        raise InputError(
+            f"{path} cannot be read as a prediction set ({reason}): give a folder of save_to_disk, parquet or json "
+            "lines."
+        ) from error
+    except IndexError:  # so load_from_disk greets a dataset without rows
+        prediction_set = []
+    if not len(prediction_set):
+        raise InputError(f"{path} holds no rows: predict a split that has texts.")
     for name in ("probabilities", "token_attention"):
         if name not in prediction_set.column_names:
             raise InputError(

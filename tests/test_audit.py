@@ -174,6 +174,30 @@ def test_a_changed_setting_refuses_and_overwrite_makes_again(copied):
     assert after["models/adversary-0.02-other-seed-0"] != before["models/adversary-0.02-other-seed-0"]
 
 
+def test_corrected_files_are_other_settings(tmp_path):
+    def write(texts):
+        for split, size in (("train", 24), ("validation", 6), ("test", 8)):
+            rows = [f"{texts[i % 2]},{i % 2}" for i in range(size)]
+            (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *rows]))
+
+    def data(**settings):
+        return plan(config("run", dataset_name=str(tmp_path), **settings))[0]
+
+    write(["bad film", "good film"])
+    vectors = tmp_path / "vectors.vec"
+    vectors.write_text("good 1 2\n")
+    first, with_vectors = data(), data(word_vectors=str(vectors))
+    assert data().hash == first.hash != with_vectors.hash
+    (tmp_path / "notes.txt").write_text("not read")
+    assert data().hash == first.hash
+    vectors.write_text("good 1 3\n")
+    assert data(word_vectors=str(vectors)).hash != with_vectors.hash
+    write(["poor film", "good film"])
+    assert data().hash != first.hash
+    for source in ("planted", "somebody/reviews"):
+        assert plan(config("run", dataset_name=source))[0].settings["contents"] == {}
+
+
 def test_nothing_of_other_settings_stays(copied):
     """Not what the new plan does not have either; but the models of a longer audit with the same settings do."""
     shorter = {"num_seeds": 1}

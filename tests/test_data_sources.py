@@ -84,6 +84,24 @@ def test_splits_by_file_name(tmp_path, caplog):
     }
 
 
+@pytest.mark.parametrize("name", ["sp ace's [x]", "a*b", "ordinary"])
+def test_folders_of_any_name_without_their_hidden_files(tmp_path, name):
+    folder = write(tmp_path / name, "csv", train=frame(10), dev=frame(4), test=frame(6))
+    (tmp_path / name / "._train.csv").write_bytes(b"\0\5\26\7")
+    assert load_text_classification(folder).num_rows == {"train": 10, "validation": 4, "test": 6}
+
+
+def test_a_folder_that_save_to_disk_has_written(tmp_path):
+    parts = {name: datasets.Dataset.from_pandas(frame(size)) for name, size in (("train", 10), ("test", 4), ("dev", 6))}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "splits")
+    assert load_text_classification(tmp_path / "splits").num_rows == {"train": 10, "validation": 6, "test": 4}
+    parts["train"].save_to_disk(tmp_path / "one")
+    data = load_text_classification(tmp_path / "one", test_fraction=0.2, validation_fraction=0.25)
+    assert data.num_rows == {"train": 6, "validation": 2, "test": 2}
+    (tmp_path / "one" / "dataset_info.json").write_text("{")
+    assert failure(tmp_path / "one", test_fraction=0.2).startswith(f"{tmp_path}/one cannot be read (")
+
+
 def test_a_single_file_is_train(tmp_path):
     write(tmp_path / "data", "csv", reviews=frame(20))
     data = load_text_classification(str(tmp_path / "data" / "reviews.csv"), test_fraction=0.25, validation_fraction=0.2)
@@ -373,6 +391,43 @@ def test_one_label_only(tmp_path):
     assert failure(folder) == (
         f"{folder}/train.parquet, column label has one label only, good: a classifier needs two (see --label_column)."
     )
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_one_label_only_in_a_split_that_is_scored(tmp_path, split):
+    tables = {"train": frame(8), "validation": frame(6), "test": frame(6)} | {split: frame(4, classes=1)}
+    folder = write(tmp_path / "data", **tables)
+    said = failure(folder)
+    assert said.startswith(f"{folder}/{split}.parquet, column label has one label only, 0: nothing can be scored on it")
+
+
+def test_a_label_that_a_split_lacks(tmp_path, caplog):
+    folder = write(tmp_path / "data", train=frame(9, 3), validation=frame(9, 3), test=frame(6, 2))
+    assert load_text_classification(folder)["test"].features["label"].names == ["0", "1", "2"]
+    assert f"{folder}/test.parquet has no text with the label 2." in caplog.messages
+
+
+def test_a_label_named_like_the_total_of_the_tables(tmp_path):
+    labels = ["all", "none"] * 4
+    folder = write(tmp_path / "data", train=frame(8, label=labels), test=frame(8, label=labels))
+    assert failure(folder).endswith(
+        "the label all, by which the tables mean all labels together: give it another name."
+    )
+
+
+def test_labels_that_look_like_numbers_and_are_none(tmp_path):
+    for number, (values, known) in enumerate(
+        [(["01", "1", "2"], ["01", "1", "2"]), ([str(2**53), str(2**53 + 1)], [str(2**53), str(2**53 + 1)])]
+    ):
+        table = frame(6, label=values * (6 // len(values)))
+        folder = write(tmp_path / str(number), "csv", train=table, dev=table, test=table)
+        assert names(load_text_classification(folder)) == known
+
+
+def test_another_separator_is_guessed_at(tmp_path):
+    folder = write(tmp_path / "data", "csv", train=frame(8))
+    (tmp_path / "data" / "train.csv").write_text("text;label\ngood;1\nbad;0\n")
+    assert "which column? It has text;label (is its separator a comma?): name one" in failure(folder)
 
 
 def test_labels_that_train_lacks(tmp_path):

@@ -197,6 +197,12 @@ def test_encode_with_added_tokens(bert, caplog):
     assert str(error.value) == "--max_length 2 leaves no room for text: the tokenizer itself adds 2 tokens."
 
 
+def test_a_tokenizer_without_a_token_for_unknown_words():
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"good": 0})), pad_token="[PAD]")
+    with pytest.raises(InputError, match=r"--tokenizer cannot read the texts of dataset \(.*unknown words"):
+        encode(dataset("good", "film"), tokenizer)
+
+
 def test_a_split_without_tokens(bert):
     data = datasets.DatasetDict({"test": dataset("", " ")})
     for tokenizer in (bert, train_word_tokenizer(TEXTS)):

@@ -240,6 +240,13 @@ def test_any_name_is_shown_as_it_is(name):
 # From a run
 
 
+def write_contents(run, *local):
+    """What the stage `data` notes of the options that named local files."""
+    (run / "data").mkdir(exist_ok=True)
+    stage = {"settings": {"contents": dict.fromkeys(local, "0f0f")}}
+    (run / "data" / "stage.json").write_text(json.dumps(stage))
+
+
 @pytest.fixture
 def run_dir(tokenizer, tmp_path):
     """The files of a finished audit that a card is made from."""
@@ -258,6 +265,7 @@ def run_dir(tokenizer, tmp_path):
         stage = {"settings": training | {"classifier": classifier}, "versions": {"torch": "2.13.0"}}
         (run / "models" / name / "stage.json").write_text(json.dumps(stage))
     (tmp_path / "private" / "reviews").mkdir()
+    write_contents(run, "dataset_name", "tokenizer", "word_vectors")
     audit = {
         "dataset_name": str(tmp_path / "private" / "reviews"),
         "dataset_revision": None,
@@ -302,15 +310,18 @@ def test_a_dataset_on_the_hub_is_linked(run_dir):
     audit = yaml.safe_load((run_dir / "audit.yaml").read_text())
     audit |= {"dataset_name": "stanfordnlp/sst2", "dataset_revision": "abc123", "tokenizer": "google-bert/bert-base"}
     (run_dir / "audit.yaml").write_text(yaml.safe_dump(audit))
+    write_contents(run_dir, "word_vectors")
     known = facts_from_run(run_dir, "base")
     assert (known.dataset, known.dataset_on_hub, known.dataset_revision) == ("stanfordnlp/sst2", True, "abc123")
     assert known.settings["tokenizer"] == "google-bert/bert-base"
 
 
-@pytest.mark.parametrize("name", ["planted", "../data/sst", "/data/sst", "~/sst", "reviews/*.csv", "reviews.csv", "."])
+@pytest.mark.parametrize("name", ["planted", "../data/sst", "~/sst", "reviews/*.csv", "reviews.csv", ".", "data/sst"])
 def test_what_is_not_on_the_hub_is_not_linked(run_dir, name):
     audit = yaml.safe_load((run_dir / "audit.yaml").read_text()) | {"dataset_name": name}
     (run_dir / "audit.yaml").write_text(yaml.safe_dump(audit))
+    # Also where it was read from a folder that is elsewhere by now, and is named as a repo might be.
+    write_contents(run_dir, *(["dataset_name"] if name != "planted" else []))
     known = facts_from_run(run_dir, "base")
     assert not known.dataset_on_hub
     assert known.dataset and "/" not in known.dataset

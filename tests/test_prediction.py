@@ -263,11 +263,23 @@ def test_a_row_that_is_not_of_probabilities_is_named(tmp_path, column, value, me
     assert f"{tmp_path}/set.parquet" in str(error.value) and message in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["set", "set.parquet", "set.jsonl"])
+def test_a_prediction_set_without_rows(tmp_path, name):
+    if name == "set.jsonl":
+        (tmp_path / name).write_text("")
+    else:
+        write_dump(DUMP[:0], tmp_path / name)
+    with pytest.raises(InputError, match=f"{name} (holds no rows|cannot be read as a prediction set .Empty)"):
+        load_prediction_set(tmp_path / name)
+
+
 def test_what_is_no_prediction_set(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.parquet").write_text("no")
     (tmp_path / "set.txt").write_text("no")
-    for name in ("empty", "broken.parquet", "absent.jsonl"):
+    with pytest.raises(InputError, match=r"absent.jsonl does not exist"):
+        load_prediction_set(tmp_path / "absent.jsonl")
+    for name in ("empty", "broken.parquet"):
         with pytest.raises(InputError, match=f"{name} cannot be read as a prediction set"):
             load_prediction_set(tmp_path / name)
     with pytest.raises(InputError, match=r"set.txt is no directory and no .parquet, .json or .jsonl file"):
@@ -276,5 +288,5 @@ def test_what_is_no_prediction_set(tmp_path):
         load_prediction_set(write_dump(DUMP.rename(columns={"token_attention": "weights"}), tmp_path / "set.parquet"))
     splits = datasets.DatasetDict(test=datasets.Dataset.from_dict(DUMP.to_dict("list")))
     splits.save_to_disk(tmp_path / "splits")
-    with pytest.raises(InputError, match="holds several splits: give one of test"):
+    with pytest.raises(InputError, match="holds several splits: give one of .*splits.test"):
         load_prediction_set(tmp_path / "splits")

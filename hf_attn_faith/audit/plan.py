@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from ..arguments import ClassifierArguments, DataArguments, option, require_at_least, require_epsilons
+from ..data.sources import data_files
 from ..errors import InputError
 from ..training.adversarial import Start
 from . import stages
@@ -92,6 +94,25 @@ class Stage:
         return self.name.startswith("analyses/")
 
 
+def contents(config: AuditConfig) -> dict[str, str]:
+    """SHA-256 of the user's own files, by the option that names them: who corrects them and gives the same command
+    means the corrected ones. What is not local has none."""
+    files = {} if config.dataset_name == "planted" else {"dataset_name": data_files(config.dataset_name)}
+    for name in ("tokenizer", "word_vectors"):
+        if value := getattr(config, name):
+            path = Path(value).expanduser()
+            files[name] = [file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
+    found = {}
+    for name, paths in files.items():
+        digest = hashlib.sha256()
+        for path in paths:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        if paths:
+            found[name] = digest.hexdigest()
+    return found
+
+
 def plan(config: AuditConfig) -> list[Stage]:
     """The stages of an audit in an order in which they can run."""
     made: list[Stage] = []
@@ -103,8 +124,11 @@ def plan(config: AuditConfig) -> list[Stage]:
     classifier = {f.name: getattr(config, f.name) for f in fields(ClassifierArguments) if f.name != "num_threads"}
     # The positive label changes scores, never a model; and the data are the same under every seed.
     no_matter = ("positive_label", "seed")
-    data_settings = {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name not in no_matter}
-    data_settings = {"data": data_settings, "word_vectors": classifier.pop("word_vectors")}
+    data_settings = {
+        "data": {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name not in no_matter},
+        "word_vectors": classifier.pop("word_vectors"),
+        "contents": contents(config),
+    }
     data = Stage("data", stages.prepare_data, data_settings, (), config.split_seed)
     made.append(data)
     attention_type = classifier.pop("attention_type")

@@ -62,8 +62,9 @@ class Place:
 # Data
 
 
-def prepare_data(place: Place, data: dict, word_vectors: str | None) -> None:
-    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once."""
+def prepare_data(place: Place, data: dict, word_vectors: str | None, contents: dict) -> None:
+    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once. `contents`
+    only tells one state of the files from another."""
     splits, tokenizer = prepare(DataArguments(**data))
     if word_vectors is not None:
         read_word_vectors(word_vectors, tokenizer.get_vocab()).save(place.path / "word_vectors.safetensors")

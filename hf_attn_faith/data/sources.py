@@ -5,12 +5,14 @@ import glob
 import html
 import logging
 import re
+from decimal import Decimal
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pandas as pd
 
+from ..arguments import require_fractions
 from ..errors import InputError
 from .planted import planted
 
@@ -29,7 +31,8 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "category", "sentiment")
 MISSING_LABELS = ("", "nan", "NaN")
 # How datasets, pandas and pyarrow say that a file has no rows.
 NO_ROWS = ("corresponds to no data", "No columns to parse", "BatchSize must be greater than 0")
-NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+# 01 is a name, and another than 1.
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d+)?")
 SPANS = datasets.List(datasets.List(datasets.Value("int64")))
 
 
@@ -50,8 +53,9 @@ def load_text_classification(
 
     Args:
         dataset_name: `planted` (see `data.planted`); a folder, a file or a pattern (`reviews/*.csv`) of parquet, csv,
-            tsv (without quoting), or json lines; or a dataset on the Hub. The name of a file says its split: train,
-            validation (or valid, val, dev) or test as a word of it; a single file is train.
+            tsv (cells as they are, quotes included), or json lines; a folder that `save_to_disk` has written; or a
+            dataset on the Hub. The name of a file says its split: train, validation (or valid, val, dev) or test as a
+            word of it; a single file is train.
         dataset_config, dataset_revision: of the Hub dataset.
         text_column, label_column: guessed where obvious.
         validation_fraction: share of train that becomes the validation split where there is none.
@@ -69,13 +73,12 @@ def load_text_classification(
     Raises:
         InputError: whatever is wrong with the source, in one line that says where and the way out.
     """
-    for option, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
-        if fraction is not None and not 0 < fraction < 1:
-            raise InputError(f"--{option} {fraction} is not between 0 and 1.")
-
+    require_fractions(validation_fraction, test_fraction)
     if dataset_name == "planted":
         splits, origins = planted(seed=seed), {split: f"{split} of planted" for split in SPLITS}
-    elif files := _files(dataset_name):
+    elif is_saved(Path(dataset_name).expanduser()):
+        splits, origins = _read_saved(dataset_name)
+    elif files := data_files(dataset_name):
         splits, origins = _read_files(dataset_name, files)
     else:
         splits, origins = _read_hub(dataset_name, dataset_config, dataset_revision)
@@ -121,11 +124,18 @@ def remove_markup(text: str) -> str:
 # Reading
 
 
-def _files(name: str) -> list[Path]:
-    """The data files a folder, file or pattern stands for; none where the name is not a local one."""
+def data_files(name: str) -> list[Path]:
+    """The data files a folder, file or pattern stands for; none where the name is not a local one. Raises `InputError`
+    where it is one and there is nothing to read."""
     path = Path(name).expanduser()
+    if is_saved(path):
+        return sorted(file for file in path.rglob("*") if file.is_file())
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in FORMATS)
+        files = sorted(
+            file
+            for file in path.glob("[!.]*")  # macOS puts a ._train.csv beside train.csv
+            if file.is_file() and file.suffix.lower() in FORMATS
+        )
         if not files:
             raise InputError(f"The folder {name} has no data file: put {', '.join(FORMATS)} files into it.")
         return files
@@ -137,6 +147,21 @@ def _files(name: str) -> list[Path]:
     if not files and (looks_local or glob.has_magic(name)):
         raise InputError(f"{name} does not exist: give a folder, a file, or a dataset on the Hub.")
     return files
+
+
+def is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` has written the folder."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _read_saved(name):
+    try:
+        loaded = datasets.load_from_disk(str(Path(name).expanduser()))
+    except Exception as error:  # whatever is wrong with one of its files
+        raise InputError(
+            f"{name} cannot be read ({_shortened(str(error) or type(error).__name__, 200)}): save the dataset again."
+        ) from error
+    return _by_split(name, loaded if isinstance(loaded, dict) else {"train": loaded})
 
 
 def _read_files(name, files):
@@ -169,7 +194,9 @@ def _read_split(files: list[Path]) -> datasets.Dataset:
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs its errors and raises them too
     try:
         options = _csv_options(files[0], "\t" if suffix == ".tsv" else ",") if FORMATS[suffix] == "csv" else {}
-        return datasets.load_dataset(FORMATS[suffix], data_files=list(map(str, files)), split="train", **options)
+        return datasets.load_dataset(
+            FORMATS[suffix], data_files=[glob.escape(str(file)) for file in files], split="train", **options
+        )
     except Exception as error:  # pyarrow's, pandas' and datasets' own: all say that the file is not what it seems
         cause = error.__cause__ or error
         if any(words in str(cause) for words in NO_ROWS) or not any(file.stat().st_size for file in files):
@@ -199,6 +226,10 @@ def _read_hub(name, config, revision):
             f"{name} is no folder or file here and cannot be loaded from the Hub ({reason}): "
             "check --dataset_name, --dataset_config and --dataset_revision."
         ) from error
+    return _by_split(name, loaded)
+
+
+def _by_split(name, loaded):
     splits = {SPLIT_OF_WORD[split]: dataset for split, dataset in loaded.items() if split in SPLIT_OF_WORD}
     if ignored := [split for split in loaded if split not in SPLIT_OF_WORD]:
         logger.info("%s: splits not used: %s.", name, ", ".join(ignored))
@@ -220,7 +251,8 @@ def _columns(splits, origins, text_column, label_column):
         for split, dataset in splits.items():
             listed = ", ".join(_shortened(name, 40) for name in dataset.column_names)
             if column is None:
-                raise InputError(f"{origins[split]}: which column? It has {listed}: name one with --{option}.")
+                hint = " (is its separator a comma?)" if len(dataset.column_names) == 1 and ";" in listed else ""
+                raise InputError(f"{origins[split]}: which column? It has {listed}{hint}: name one with --{option}.")
             if column not in dataset.column_names:
                 raise InputError(f"{origins[split]} has no column {column}, only {listed}: see --{option}.")
     if text_column == label_column:
@@ -252,8 +284,6 @@ def _labels(splits, origins, column) -> tuple[dict[str, list[int]], datasets.Cla
     source = splits["train"].features[column]
     if isinstance(source, datasets.ClassLabel):
         known = [name for name in source.names if name in set(names["train"])]
-        if unused := [name for name in source.names if name not in known]:
-            logger.warning("%s has no text with the label %s.", origins["train"], ", ".join(unused))
     elif all(NUMBER.fullmatch(name) for name in set().union(*names.values())):
         # 1.0 and 0.0, as tables write whole numbers beside a gap, are the classes 1 and 0; 0.37 is none.
         for split, values in names.items():
@@ -263,7 +293,7 @@ def _labels(splits, origins, column) -> tuple[dict[str, list[int]], datasets.Cla
                         f"{origins[split]}, column {column}, row {row} (from 0) has the label {name}, a measurement "
                         "and no class: name another with --label_column."
                     )
-            names[split] = [str(int(float(name))) for name in values]
+            names[split] = [str(int(Decimal(name))) for name in values]
         known = sorted(set(names["train"]), key=int)
     else:
         known = sorted(set(names["train"]))
@@ -279,6 +309,20 @@ def _labels(splits, origins, column) -> tuple[dict[str, list[int]], datasets.Cla
                 f"{origins[split]}, column {column} has labels that train lacks: {', '.join(unknown[:10])}; "
                 "take their rows out or add some to train."
             )
+    if "all" in known:
+        raise InputError(
+            f"{origins['train']}, column {column} has the label all, by which the tables mean all labels together: "
+            "give it another name."
+        )
+    for split, values in names.items():
+        if len(set(values)) == 1:
+            raise InputError(
+                f"{origins[split]}, column {column} has one label only, {values[0]}: nothing can be scored on it; add "
+                "texts of the others, or take it away and let one be made of train."
+            )
+        declared = source.names if isinstance(source, datasets.ClassLabel) else known
+        if unused := [name for name in declared if name not in set(values)]:
+            logger.warning("%s has no text with the label %s.", origins[split], ", ".join(unused))
     feature = datasets.ClassLabel(names=known)
     return {split: feature.str2int(values) for split, values in names.items()}, feature
 

@@ -171,13 +171,19 @@ def _encode(dataset, tokenizer, max_length, split):
     truncated = 0
     for first in range(0, len(dataset), BATCH):
         rows = dataset[first : first + BATCH]
-        encoded = tokenizer(
-            rows["text"],
-            truncation=True,
-            max_length=max_length,
-            return_token_type_ids=False,
-            return_attention_mask=False,
-        )
+        try:
+            encoded = tokenizer(
+                rows["text"],
+                truncation=True,
+                max_length=max_length,
+                return_token_type_ids=False,
+                return_attention_mask=False,
+            )
+        except Exception as error:  # the Rust library raises nothing more special
+            raise InputError(
+                f"--tokenizer cannot read the texts of {split} ({_one_line(error)}): give one that has a token for "
+                "unknown words."
+            ) from error
         ids += [np.array(row, np.int32) for row in encoded["input_ids"]]
         truncated += sum(bool(encoding.overflowing) for encoding in encoded.encodings)
         if has_rationale:

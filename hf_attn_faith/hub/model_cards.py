@@ -17,7 +17,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.sources import FORMATS
 from ..errors import InputError
 from ..models.configuration_attention_classifier import AttentionClassifierConfig
 from ..prediction import predict
@@ -126,9 +125,11 @@ def facts_from_run(run_dir: Path, name: str) -> ModelFacts:
     if name in distances.index:
         metrics |= distances.loc[name].to_dict()
 
-    linked = on_hub(audit["dataset_name"])
+    # What lay on the disk when it was read; the same name may be somebody's repo.
+    local = json.loads((run_dir / "data" / "stage.json").read_text())["settings"]["contents"]
+    linked = "dataset_name" not in local and audit["dataset_name"] != "planted"
     settings = {key: audit[key] for key in DATA_SETTINGS if audit.get(key) is not None}
-    if "tokenizer" in settings and not on_hub(settings["tokenizer"]):
+    if "tokenizer" in local:
         settings["tokenizer"] = _last_part(settings["tokenizer"])
     if audit["word_vectors"] is not None:
         settings["word_vectors"] = _last_part(audit["word_vectors"])
@@ -255,9 +256,8 @@ def _guide(name: str) -> str:
 
 
 def on_hub(name: str) -> bool:
-    """Whether a dataset, tokenizer or model goes by the name of its repo on the Hub, and not by a path."""
-    local = Path(name).expanduser().exists() or Path(name).suffix.lower() in FORMATS or name == "planted"
-    return not local and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is not None
+    """Whether a model that has been loaded goes by the name of its repo on the Hub, and not by a path."""
+    return not Path(name).exists() and re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name) is not None
 
 
 def _last_part(path: str) -> str:
