@@ -288,5 +288,5 @@ def test_what_is_no_prediction_set(tmp_path):
         load_prediction_set(write_dump(DUMP.rename(columns={"token_attention": "weights"}), tmp_path / "set.parquet"))
     splits = datasets.DatasetDict(test=datasets.Dataset.from_dict(DUMP.to_dict("list")))
     splits.save_to_disk(tmp_path / "splits")
-    with pytest.raises(InputError, match="holds several splits: give one of .*splits.test"):
+    with pytest.raises(InputError, match=r"holds several splits: give one of .*splits.test"):
         load_prediction_set(tmp_path / "splits")
