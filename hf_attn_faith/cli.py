@@ -265,8 +265,7 @@ def adversary(argv: list[str]) -> None:
     options = parse(AdversaryOptions, "adversary", argv)
     output_dir = new_directory(options.output_dir)
     base, tokenizer = load_classifier(options.base_model, "base_model")
-    splits, _ = prepare(options, tokenizer)
-    check_labels(base, splits, "base_model")
+    splits = with_labels_of(base, prepare(options, tokenizer)[0], "base_model")
     positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
     if vectors is not None and vectors.matrix.shape[1] != base.config.embedding_size:
@@ -408,8 +407,7 @@ def load_model_and_split(options):
         )
     if options.output_dir is not None:
         new_directory(options.output_dir)
-    splits, _ = prepare(options, tokenizer)
-    check_labels(model, splits, "model")
+    splits = with_labels_of(model, prepare(options, tokenizer)[0], "model")
     return model, splits[options.split]
 
 
@@ -560,15 +558,27 @@ def load_classifier(name: str | None, option_name: str):
     return model, tokenizer
 
 
-def check_labels(model, splits, option_name: str) -> None:
-    """Raises `InputError` where the dataset's labels are not the model's; a model may leave its own without names."""
+def with_labels_of(model, splits, option_name: str):
+    """The splits, their labels numbered as the model does it; a model may leave its own without names. Raises
+    `InputError` where the dataset has a label that the model does not know."""
     names = splits["train"].features["label"].names
     known = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    if known not in (names, [f"LABEL_{number}" for number in range(len(names))]):
+    if known in (names, [f"LABEL_{number}" for number in range(len(names))]):
+        return splits
+    if not set(names) <= set(known):
         raise InputError(
             f"--{option_name} knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
             "give a dataset with the labels the model was trained on."
         )
+    feature = datasets.ClassLabel(names=known)
+    return datasets.DatasetDict(
+        {
+            split: part.remove_columns("label").add_column(
+                "label", feature.str2int([names[label] for label in part["label"]]), feature=feature
+            )
+            for split, part in splits.items()
+        }
+    )
 
 
 def finish(trainer, splits, output_dir: Path, options, base=None) -> None:

@@ -133,8 +133,8 @@ def checkpoints(good, tmp_path_factory):
 
     save("uniform", attention_type="uniform")
     save("imposed", attention_type="imposed")
-    save("three", labels=("bad", "good", "so-so"))
-    save("turned", labels=("good", "bad"))
+    save("others", labels=("bad", "so-so"))
+    save("three in another order", labels=("so-so", "good", "bad"))
     save("unnamed", labels=("LABEL_0", "LABEL_1"))
     bert = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     BertForSequenceClassification(bert).save_pretrained(folder / "bert")
@@ -371,8 +371,7 @@ BAD_MODELS = {
     "without_weights": ["lacks the weights attention_projection.bias, ", "give an attention classifier"],
     "without_tokenizer": ["without_tokenizer cannot be loaded (", "give an attention classifier"],
     "other_tokenizer": ["has a tokenizer of 102 words and a model of", "put the tokenizer it was trained with"],
-    "three": ["knows the labels bad, good, so-so, the dataset has bad, good", "give a dataset with the labels"],
-    "turned": ["knows the labels good, bad, the dataset has bad, good", "give a dataset with the labels"],
+    "others": ["knows the labels bad, so-so, the dataset has bad, good", "give a dataset with the labels"],
 }
 
 
@@ -617,6 +616,20 @@ def test_a_model_may_leave_its_labels_without_names(tmp_path, good, checkpoints)
     arguments = ["--dataset_name", str(good), "--model", str(checkpoints / "unnamed"), "--split", "train"]
     assert main(["predict", *arguments, "--output_dir", str(tmp_path / "set")]) == 0
     assert len(datasets.load_from_disk(tmp_path / "set")) == 48
+
+
+def test_labels_are_numbered_as_the_model_does(tmp_path, good, checkpoints):
+    model = checkpoints / "three in another order"
+    arguments = ["--dataset_name", str(good), "--output_dir", str(tmp_path / "set")]
+    assert main(["predict", *arguments, "--model", str(model)]) == 0
+    predicted = datasets.load_from_disk(tmp_path / "set")
+    labels = predicted.features["label"]
+    assert labels.names == ["so-so", "good", "bad"] and len(predicted[0]["probabilities"]) == 3
+    texts = load_texts(TextArguments(dataset_name=str(good)))["test"]
+    assert labels.int2str(predicted["label"][:]) == texts.features["label"].int2str(texts["label"][:])
+    out = str(tmp_path / "adversary")
+    arguments = ["--dataset_name", str(good), "--base_model", str(model), "--adversary_epochs", "1"]
+    assert main(["adversary", *arguments, "--output_dir", out]) == 0
 
 
 @pytest.mark.parametrize("command", ANALYSES)
