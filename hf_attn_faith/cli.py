@@ -112,7 +112,9 @@ def audit(argv: list[str]) -> None:
 
     @dataclass
     class AuditOptions(AuditConfig):
-        overwrite: bool = option(False, "Take away what was made with other settings, and make it again.")
+        overwrite: bool = option(
+            False, "Take away what was made with other settings, and what these do not need; make it again."
+        )
         dry_run: bool = option(False, "Say what would be done and about how long it takes, and do nothing.")
 
     options = parse(AuditOptions, "audit", argv)

@@ -1,5 +1,6 @@
 """The audit as something to leave alone overnight: killed, extended, damaged, run twice at once."""
 
+import json
 import random
 import shutil
 import signal
@@ -194,6 +195,12 @@ def test_corrected_files_are_other_settings(tmp_path):
     assert data(word_vectors=str(vectors)).hash != with_vectors.hash
     write(["poor film", "good film"])
     assert data().hash != first.hash
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    facts = {"hash": first.hash, "seed": first.seed, "settings": first.settings, "sha256": {}}
+    (tmp_path / "run" / "data" / "stage.json").write_text(json.dumps(facts))
+    (tmp_path / "run" / "audit.yaml").touch()
+    with pytest.raises(InputError, match=r"settings \(the files of --dataset_name have changed\): data\. Take"):
+        run_audit(config(tmp_path / "run", dataset_name=str(tmp_path)), progress=False)
     for source in ("planted", "somebody/reviews"):
         assert plan(config("run", dataset_name=source))[0].settings["contents"] == {}
 

@@ -218,18 +218,17 @@ def _remove_outdated(stages: list[Stage], run_dir: Path, overwrite: bool) -> Non
 
 def _differences(stage: Stage, run_dir: Path) -> str:
     """The settings a finished stage was made with and is not planned with, in brackets."""
-
-    def flat(settings: dict) -> dict:
-        return {
-            name: value
-            for key, part in settings.items()
-            for name, value in (part.items() if isinstance(part, dict) else [(key, part)])
-        }
-
     facts = json.loads((run_dir / stage.name / "stage.json").read_text())
-    made, planned = flat(facts["settings"]), flat(stage.settings)
-    told = [f"{name} {value}, now {planned.get(name)}" for name, value in made.items() if value != planned.get(name)]
-    told += ["another seed"] * (facts["seed"] != stage.seed)
+    told = ["another seed"] * (facts["seed"] != stage.seed)
+    for key, before in facts["settings"].items():
+        after = stage.settings.get(key)
+        if not isinstance(before, dict):
+            before, after = {key: before}, {key: after}
+        for name, value in before.items():
+            if key == "contents" and value != after.get(name):
+                told.append(f"the files of --{name} have changed")
+            elif value != after.get(name):
+                told.append(f"{name} {value}, now {after.get(name)}")
     return f" ({'; '.join(told)})" if told else ""
 
 
