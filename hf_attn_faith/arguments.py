@@ -59,6 +59,13 @@ class DataArguments(TextArguments):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "min_frequency", "max_vocab_size")
+        if self.tokenizer is not None:
+            for name in ("lowercase", "digits", "min_frequency", "max_vocab_size"):
+                if getattr(self, name) != getattr(DataArguments, name):
+                    raise InputError(
+                        f"--{name} is of the word-level tokenizer, and --tokenizer {self.tokenizer} names another: "
+                        "give one of the two."
+                    )
 
 
 @dataclass

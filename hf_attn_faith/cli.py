@@ -14,9 +14,12 @@ from types import NoneType
 from typing import Literal, get_args, get_type_hints
 
 import datasets
+import numpy as np
 import yaml
+from huggingface_hub import HfApi
 from huggingface_hub.utils import logging as hub_logging
 from transformers import HfArgumentParser
+from transformers.trainer_callback import ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from .arguments import (
@@ -95,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         resumed = "what was finished stays, and the same command goes on from there"
         resumable = ("audit", "publish", "publish-metrics")
-        return _say(f"interrupted; {resumed if argv[0] in resumable else 'nothing was written'}.", 130)
+        return _say(f"interrupted; {resumed if argv[0] in resumable else 'nothing half-written is left'}.", 130)
     except BrokenPipeError:
         # Whoever read this has seen enough, as `head` does; nor is there anybody to read what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -163,12 +166,10 @@ def publish(argv: list[str]) -> None:
         with_text: bool = option(False, "And the texts in them, as the tokens that the models read.")
         dry_run: bool = option(False, "List the repos and their files, and contact nobody.")
 
-    directories = list(takewhile(lambda token: not token.startswith("-"), argv))
-    options = parse(PublishOptions, "publish RUN_DIR", argv[len(directories) :])
-    if len(directories) != 1:
-        raise InputError("usage: hf-attn-faith publish RUN_DIR --namespace NAME, the --output_dir of an audit.")
+    usage = "publish RUN_DIR --namespace NAME [options], RUN_DIR being the --output_dir of an audit"
+    (run_dir,), options = parse_after_paths(PublishOptions, usage, 1, argv)
     prepare_to_publish(options)
-    addresses = publish_run(directories[0], **vars(options))
+    addresses = publish_run(run_dir, **vars(options))
     if not options.dry_run:
         print("\n".join(addresses))
 
@@ -202,6 +203,7 @@ def train(argv: list[str]) -> None:
     from .analyses.scores import positive_index
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
+    from .hub.publishing import new_model_repo
     from .training.classification import classifier_trainer, train_and_save
 
     @dataclass
@@ -222,6 +224,8 @@ def train(argv: list[str]) -> None:
     splits, tokenizer = prepare(options)
     positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
+    if options.hub_model_id is not None:  # what stands in its way is better known before hours of training
+        options.hub_model_id = new_model_repo(options.hub_model_id, own_vocabulary=options.tokenizer is None)
     with writing(output_dir):
         trainer = classifier_trainer(
             options.architecture,
@@ -233,7 +237,9 @@ def train(argv: list[str]) -> None:
             output_dir=str(output_dir / "checkpoints"),
             seed=options.seed,
             word_vectors=vectors,
+            disable_tqdm=False,
         )
+        tell_epochs(trainer)
         train_and_save(trainer, output_dir)
     finish(trainer, splits, output_dir, options)
 
@@ -242,6 +248,7 @@ def adversary(argv: list[str]) -> None:
     from .analyses.scores import positive_index
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
+    from .hub.publishing import new_model_repo
     from .training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
     from .training.classification import train_and_save
 
@@ -275,6 +282,8 @@ def adversary(argv: list[str]) -> None:
             f"--word_vectors {options.word_vectors} have {vectors.matrix.shape[1]} dimensions, --base_model has "
             f"{base.config.embedding_size}: give the file the base started from."
         )
+    if options.hub_model_id is not None:
+        options.hub_model_id = new_model_repo(options.hub_model_id, own_vocabulary=False)
     arguments = AdversarialTrainingArguments(
         output_dir=str(output_dir / "checkpoints"),
         seed=options.seed,
@@ -283,6 +292,7 @@ def adversary(argv: list[str]) -> None:
         early_stopping_patience=options.adversary_patience,
         per_device_train_batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        disable_tqdm=False,
     )
     with writing(output_dir):
         trainer = ModelConsistentAdversarialTrainer(
@@ -293,6 +303,7 @@ def adversary(argv: list[str]) -> None:
             splits["validation"],
             processing_class=tokenizer,
         )
+        tell_epochs(trainer)
         train_and_save(trainer, output_dir)
     finish(trainer, splits, output_dir, options, base)
 
@@ -322,10 +333,7 @@ def compare(argv: list[str]) -> None:
     class CompareOptions:
         output_dir: str | None = option(None, "Directory for the table and a row an instance (default: print only).")
 
-    sets = list(takewhile(lambda token: not token.startswith("-"), argv))
-    options = parse(CompareOptions, "compare SET_A SET_B", argv[len(sets) :])
-    if len(sets) != 2:
-        raise InputError("usage: hf-attn-faith compare SET_A SET_B [--output_dir DIR], two prediction sets.")
+    sets, options = parse_after_paths(CompareOptions, "compare SET_A SET_B [options], two prediction sets", 2, argv)
     if options.output_dir is not None:
         new_directory(options.output_dir)
     instances = comparison.compare(*map(load_prediction_set, sets))
@@ -424,6 +432,14 @@ def finish_analysis(name: str, table, instances, output_dir: str | None) -> None
         print(f"Table and instances: {output_dir}")
 
 
+def parse_after_paths(options_class: type, usage: str, number: int, argv: list[str]) -> tuple[list[str], object]:
+    """So many paths, which come first, and the options of a command."""
+    paths = list(takewhile(lambda token: not token.startswith("-"), argv))
+    if len(paths) != number and not {"-h", "--help"} & set(argv):
+        raise InputError(f"usage: hf-attn-faith {usage}.")
+    return paths, parse(options_class, usage.partition(" [")[0].partition(" --")[0], argv[len(paths) :])
+
+
 def parse(options_class: type, command: str, argv: list[str]):
     """The options of a command, from its --config and its line. Raises `InputError` for what does not fit."""
 
@@ -432,7 +448,7 @@ def parse(options_class: type, command: str, argv: list[str]):
             raise InputError(f"{message} (hf-attn-faith {command} --help lists the options)")
 
     parser = Parser(options_class, prog=f"hf-attn-faith {command}", allow_abbrev=False)
-    parser.add_argument("--config", help="YAML file of options; those on the line override it.")
+    parser.add_argument("--config", action="append", help="YAML file of options; those on the line override it.")
     names = [f.name for f in fields(options_class)]
     for token in argv:
         name = token.removeprefix("--").split("=")[0].replace("-", "_").removeprefix("no_")
@@ -440,14 +456,17 @@ def parse(options_class: type, command: str, argv: list[str]):
             raise InputError(f"unknown option {token.split('=')[0]}{_suggestion(name, names, '--')}.")
     given = vars(parser.parse_args(argv))
     if given["config"] is not None:
-        settings = _read_config(given["config"], names)
+        path, *more = given["config"]
+        if more:
+            parser.error("--config is given twice: put all settings into one file")
+        settings = _read_config(path, names)
         nullable = {name for name, hint in get_type_hints(options_class).items() if NoneType in get_args(hint)}
         parser.set_defaults(**{name: None for name in settings if settings[name] is None and name in nullable})
         tokens = [token for name, value in settings.items() for token in _tokens(name, value)]
         try:
             parser.parse_args(tokens)
         except InputError as error:
-            raise InputError(f"--config {given['config']}: {error}") from error
+            raise InputError(f"--config {path}: {error}") from error
         given = vars(parser.parse_args(tokens + argv))
     given.pop("config")
     return options_class(**given)
@@ -583,24 +602,59 @@ def with_labels_of(model, splits, option_name: str):
     )
 
 
+def tell_epochs(trainer) -> None:
+    """Lets Trainer's progress bar tell of an epoch in a line, instead of in dictionaries."""
+
+    class EpochLines(ProgressCallback):
+        def on_prediction_step(self, args, state, control, **kwargs):
+            pass  # no second bar
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            if "eval_loss" not in logs:
+                self.train_logs = logs
+                return
+            names = [name for name in ("loss", "accuracy", "f1", "tvd", "kl", "jsd") if f"eval_{name}" in logs]
+            trained = ", ".join(f"{name} {self.train_logs[name]:.3f}" for name in names if name in self.train_logs)
+            validated = ", ".join(f"{name} {logs[f'eval_{name}']:.3f}" for name in names)
+            self.training_bar.write(f"epoch {logs['epoch']:g}: train {trained}; validation {validated}")
+
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(EpochLines)
+
+
 def finish(trainer, splits, output_dir: Path, options, base=None) -> None:
-    """Prints the scores on the test split, and the distance to the base where there is one; pushes if asked."""
+    """Prints the scores on the test split, and the distance to the base where there is one; writes the model card;
+    pushes if asked."""
     from .analyses.comparison import compare
     from .analyses.scores import scores
+    from .hub.model_cards import METRICS, facts_from_options, on_hub, write_card
     from .prediction import predict as prediction_set
 
-    test_set = prediction_set(trainer.model, splits["test"])
+    model = trainer.model
+    test_set = prediction_set(model, splits["test"])
     result = scores(test_set, options.positive_label)
+    base_repo = None
     if base is not None:
         distance = compare(prediction_set(base, splits["test"]), test_set)
-        result |= {"tvd to the base": distance.tvd.mean(), "jsd to the base": distance.jsd.mean()}
-    print(
-        "test: " + ", ".join(f"{name} {value:.3f}" if name != "n" else f"n {value}" for name, value in result.items())
+        result |= {"tvd": distance.tvd.mean(), "jsd": distance.jsd.mean()}
+        base_repo = options.base_model if on_hub(options.base_model) else None
+    metrics = {name: result[name] for name in METRICS if np.isfinite(result.get(name, np.nan))}
+    facts = facts_from_options(
+        model.config,
+        (options.hub_model_id or output_dir.absolute().name).split("/")[-1],
+        vars(options),
+        metrics=metrics,
+        repo_id=options.hub_model_id,
+        base_repo=base_repo,
     )
-    print(f"Model: {output_dir}")
+    write_card(output_dir, facts, model, trainer.processing_class, base)
+    told = [
+        f"{name} to the base {value:.3f}" if name in ("tvd", "jsd") else f"{name} {value:.3f}"
+        for name, value in metrics.items()
+    ]
+    print(f"test, {result['n']} texts: {', '.join(told)}\nModel: {output_dir}")
     if options.hub_model_id is not None:
-        trainer.model.push_to_hub(options.hub_model_id)
-        trainer.processing_class.push_to_hub(options.hub_model_id)
+        HfApi().upload_folder(repo_id=options.hub_model_id, folder_path=output_dir, commit_message="Upload model")
         print(f"Pushed to {options.hub_model_id}")
 
 

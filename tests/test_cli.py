@@ -66,8 +66,10 @@ def refused(tmp_path, capsys):
         capsys.readouterr()
         assert main([str(argument) for argument in arguments]) == code
         said = capsys.readouterr()
-        # "left" is said by the progress bar.
-        lines = [line for line in said.err.splitlines() if line.strip() and " left: " not in line]
+        # What the progress bars say, the audit's and Trainer's, is no message.
+        lines = [
+            line for line in said.err.splitlines() if line.strip() and " left: " not in line and "it/s]" not in line
+        ]
         assert len(lines) == 1 and lines[0].startswith("hf-attn-faith: "), said.err
         assert snapshot(tmp_path) == before
         return lines[0].removeprefix("hf-attn-faith: ")
@@ -116,7 +118,7 @@ def checkpoints(good, tmp_path_factory):
     trained = ("train", "--dataset_name", str(good), "--output_dir", str(folder / "base"), *SIZES)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert main([*trained, "--num_train_epochs", "4", "--learning_rate", "0.1"]) == 0
-    assert f"Model: {folder / 'base'}" in said.getvalue() and "test: accuracy" in said.getvalue()
+    assert f"Model: {folder / 'base'}" in said.getvalue() and "test, 16 texts: accuracy" in said.getvalue()
     tokenizer = AutoTokenizer.from_pretrained(folder / "base")
 
     def save(name, labels=("bad", "good"), **settings):
@@ -213,6 +215,12 @@ def test_bad_data(tmp_path, refused, command, what):
 def test_columns_that_are_not_there(tmp_path, refused, good, name):
     said = refused("audit", "--dataset_name", good, "--output_dir", tmp_path / "out", f"--{name}", "wrods")
     assert said == f"{good}/train.csv has no column wrods, only text, label: see --{name}."
+
+
+def test_two_tokenizers(tmp_path, refused):
+    out = ("--output_dir", tmp_path / "out")
+    said = refused("train", "--dataset_name", "planted", "--tokenizer", "bert", "--max_vocab_size", "9", *out)
+    assert said.startswith("--max_vocab_size is of the word-level tokenizer, and --tokenizer bert names another: ")
 
 
 def test_no_text_is_left_after_cleaning(tmp_path, refused):
@@ -442,6 +450,11 @@ def test_bad_config_files(tmp_path, refused, content, message):
     assert said.startswith(message.replace("FILE", str(path)).removesuffix("."))
 
 
+def test_two_config_files(tmp_path, refused):
+    said = refused("audit", "--config", tmp_path / "a.yaml", "--config", tmp_path / "b.yaml")
+    assert said.startswith("--config is given twice: put all settings into one file (")
+
+
 def parsed(monkeypatch, *argv):
     """The options that `audit` would run with."""
     given = []
@@ -533,7 +546,7 @@ def test_a_failure_in_a_single_training(tmp_path, monkeypatch, refused, good, er
 
     monkeypatch.setattr(classification, "train_and_save", train_and_save)
     said = refused("train", "--dataset_name", good, "--output_dir", tmp_path / "out", *SIZES, code=code)
-    assert said == {1: "RuntimeError: out of memory", 130: "interrupted; nothing was written."}[code]
+    assert said == {1: "RuntimeError: out of memory", 130: "interrupted; nothing half-written is left."}[code]
 
 
 def test_the_console_script_in_a_process_of_its_own(tmp_path):
@@ -679,6 +692,7 @@ def test_compare_prediction_sets(tmp_path, refused, good, checkpoints, capsys):
     assert "mean TVD 0.000, mean JSD 0.000 nats" in capsys.readouterr().out
 
     assert refused("compare", sets[0]).startswith("usage: hf-attn-faith compare SET_A SET_B")
+    assert refused("compare", "--output_dir", tmp_path / "new", *sets).startswith("usage: hf-attn-faith compare SET_A")
     assert refused("compare", sets[0], tmp_path / "absent").startswith(f"{tmp_path}/absent does not exist")
     assert refused("compare", *sets, "--output_dir", tmp_path / "a").startswith("--output_dir")
 

@@ -128,10 +128,12 @@ def test_csv_cells_are_taken_as_written(tmp_path):
     assert set(data["train"]["text"][:]) == {'"open', 'closed"'}
 
 
-def test_columns_are_guessed_or_named(tmp_path):
+def test_columns_are_guessed_or_named(tmp_path, caplog):
+    caplog.set_level("INFO", "hf_attn_faith")
     table = frame().rename(columns={"text": "Review", "label": "Sentiment"}).assign(other="x")
     folder = write(tmp_path / "a", train=table, test=table)
     assert load_text_classification(folder)["test"]["text"][0] == "text 0"
+    assert "Texts are read from the column Review, labels from Sentiment." in caplog.messages
     table = table.rename(columns={"Review": "words", "Sentiment": "verdict"})
     folder = write(tmp_path / "b", train=table, test=table)
     data = load_text_classification(folder, text_column="words", label_column="verdict")

@@ -16,7 +16,7 @@ from pathlib import Path
 import datasets
 import pytest
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import get_session
 from huggingface_hub.utils import logging as hub_logging
 from loopback_hub import FAILURE, Fault, too_many_requests
@@ -349,7 +349,7 @@ def test_who_may_not_publish(hub, run, told, monkeypatch):
         assert "(403: You must use a write token for this.): give a token with write permission" in said
         monkeypatch.setenv("HF_TOKEN", "hf_write")
         said = told(*command, "--namespace", "stranger")
-        assert "refuses stranger/" in said and "a --namespace that it may write to" in said
+        assert "refuses stranger/" in said and "a namespace that it may write to" in said
         monkeypatch.setenv("HF_TOKEN", "hf_unknown")
         said = told(*command, "--namespace", "tester")
         assert "(401: " in said and said.endswith("the token is not valid: run `hf auth login`, or set HF_TOKEN.")
@@ -362,6 +362,40 @@ def test_who_may_not_publish(hub, run, told, monkeypatch):
     assert main(["publish-metrics", "--namespace", "tester"]) == 0
     monkeypatch.setenv("HF_TOKEN", "hf_stranger")
     assert "refuses tester/jsd (403: " in told("publish-metrics", "--namespace", "tester")
+
+
+def test_what_the_single_commands_push(hub, run_python, told, tmp_path, monkeypatch, capsys, caplog):
+    """With cards that say what was measured; and what stands in the way of a push is told before the training."""
+    sizes = ["--embedding_size", "8", "--hidden_size", "4", "--num_train_epochs", "1", "--num_threads", "1"]
+    base = ["train", "--dataset_name", "planted", "--output_dir", tmp_path / "base", *sizes, "--hub_model_id"]
+    assert told(*base, "a//b").startswith("a//b is no name for a repo (")
+    assert "refuses stranger/base (403: " in told(*base, "stranger/base")
+    with monkeypatch.context() as patch:
+        patch.delenv("HF_TOKEN")
+        assert told(*base, "tester/base").startswith("There is no token for the Hub")
+    assert not (tmp_path / "base").exists() and hub.repos == {}
+
+    assert main([*map(str, base), "base"]) == 0  # whose namespace, the Hub knows
+    assert "reads in tokenizer.json every word" in caplog.text.replace("\n", " ")
+    adversary = ["adversary", "--base_model", "tester/base", "--dataset_name", "planted", "--adversary_epochs", "1"]
+    assert main([*adversary, "--output_dir", str(tmp_path / "it"), "--hub_model_id", "tester/it"]) == 0
+    said = capsys.readouterr().out
+    assert "Pushed to tester/base" in said and "epoch 1: train loss " in said and "; validation loss " in said
+    for name, folder in (("base", "base"), ("it", "it")):
+        files = hub.repos["model", f"tester/{name}"].find("main").files
+        assert set(files) - {".gitattributes"} == {path.name for path in (tmp_path / folder).iterdir()}
+        assert not [file for file in files if file.endswith((".bin", ".pt", ".pth"))]
+        card = ModelCard(files["README.md"].data.decode())
+        results = {result.metric_type: result for result in card.data.eval_results}
+        assert set(results) >= {"accuracy", "f1"} and {result.dataset_split for result in results.values()} == {"test"}
+        assert f"accuracy {results['accuracy'].metric_value:.3f}" in said
+    assert "misleading on purpose" in card.text and results["jsd"].metric_args["base_model"] == "tester/base"
+    run_python(
+        """
+        from transformers import pipeline
+        print(pipeline("text-classification", "tester/it", trust_remote_code=True)("The soup was good."))
+        """
+    )
 
 
 def test_a_public_repo_gets_nothing_private(hub, run, without_pictures):

@@ -241,6 +241,7 @@ def _by_split(name, loaded):
 
 def _columns(splits, origins, text_column, label_column):
     features = splits["train"].features
+    guessed = text_column is None or label_column is None
     label_column = label_column or _guess(LABEL_COLUMNS, features)
     if text_column is None:
         text_column = _guess(TEXT_COLUMNS, [column for column in features if column != label_column])
@@ -257,6 +258,8 @@ def _columns(splits, origins, text_column, label_column):
                 raise InputError(f"{origins[split]} has no column {column}, only {listed}: see --{option}.")
     if text_column == label_column:
         raise InputError(f"--text_column and --label_column are both {text_column}: name two columns.")
+    if guessed and (text_column, label_column) != ("text", "label"):
+        logger.info("Texts are read from the column %s, labels from %s.", text_column, label_column)
     return text_column, label_column
 
 

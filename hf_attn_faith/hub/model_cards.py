@@ -104,6 +104,26 @@ def facts_from_config(config: AttentionClassifierConfig, name: str, **known) -> 
     return ModelFacts(name, model_type=config.model_type, attention_type=config.attention_type, labels=labels, **facts)
 
 
+def facts_from_options(config: AttentionClassifierConfig, name: str, options: dict, **known) -> ModelFacts:
+    """What a configuration and the options of the command that trained the model tell; `known` as above."""
+    options = {option.removeprefix("adversary_"): value for option, value in options.items()}
+    dataset, linked = options["dataset_name"], options["dataset_name"] != "planted" and on_hub(options["dataset_name"])
+    names = (*DATA_SETTINGS, "word_vectors", *TRAINING_SETTINGS, "seed")
+    settings = {option: options[option] for option in names if options.get(option) is not None}
+    for option in {"tokenizer", "word_vectors"} & settings.keys():
+        if Path(settings[option]).exists():
+            settings[option] = _last_part(settings[option])
+    return facts_from_config(
+        config,
+        name,
+        dataset=dataset if linked else _last_part(dataset),
+        dataset_on_hub=linked,
+        dataset_revision=options["dataset_revision"],
+        settings=settings,
+        **known,
+    )
+
+
 def facts_from_run(run_dir: Path, name: str) -> ModelFacts:
     """What an audit's directory tells of its model `name`.
 
@@ -175,7 +195,7 @@ def render_card(facts: ModelFacts, picture: str | None = None) -> str:
             dataset_revision=facts.dataset_revision,
             metric_type=metric,
             metric_name=_one_line(names[metric]),
-            metric_value=round(value, 4),
+            metric_value=round(float(value), 4),
             metric_args=base if metric in ("tvd", "jsd") and facts.base_repo else None,
         )
         for metric, value in facts.metrics.items()

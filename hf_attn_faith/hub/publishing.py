@@ -88,7 +88,8 @@ def publish_run(
     model_files = {name: _model_files(run_dir, name) for name in names}
     if not dry_run:
         _require_token()
-    _warn_of_vocabulary(run_dir)
+    if yaml.safe_load((run_dir / "audit.yaml").read_text())["tokenizer"] is None:
+        _warn_of_vocabulary()
     addresses = []
     with TemporaryDirectory() as scratch:
         scratch, base_revision = Path(scratch), None
@@ -105,6 +106,22 @@ def publish_run(
             _upload(Repo(dataset_id, "dataset", files), "prediction sets", private, dry_run)
             addresses.append(_url(dataset_id, "dataset"))
     return addresses
+
+
+def new_model_repo(name: str, own_vocabulary: bool) -> str:
+    """Makes a repo for a model where there is none, and warns of a vocabulary of its own.
+
+    Returns:
+        Its full name, with the namespace.
+
+    Raises:
+        InputError: there is no token, or the Hub refuses.
+    """
+    _require_token()
+    if own_vocabulary:
+        _warn_of_vocabulary()
+    with _told_in_one_line(name):
+        return HfApi().create_repo(name, exist_ok=True).repo_id
 
 
 def publish_metrics(namespace: str) -> list[str]:
@@ -233,13 +250,12 @@ def _tokens(run_dir: Path, split: str) -> list[list[str]]:
     return [[words[number] for number in row] for row in dataset["input_ids"][:]]
 
 
-def _warn_of_vocabulary(run_dir: Path) -> None:
-    if yaml.safe_load((run_dir / "audit.yaml").read_text())["tokenizer"] is None:
-        logger.warning(
-            "The vocabulary is that of the training texts: whoever may read the repos reads in tokenizer.json every "
-            "word of these texts that was frequent enough, such as names in clinical notes. An audit with a higher "
-            "--min_frequency leaves rare words out, one with --tokenizer takes none from the texts."
-        )
+def _warn_of_vocabulary() -> None:
+    logger.warning(
+        "The vocabulary is that of the training texts: whoever may read what is published reads in tokenizer.json "
+        "every word of these texts that was frequent enough, such as names in clinical notes. A higher "
+        "--min_frequency leaves rare words out, a --tokenizer takes none from the texts."
+    )
 
 
 def _require_token() -> None:
@@ -283,15 +299,17 @@ def _told_in_one_line(repo_id: str):
             case 401:
                 told = "the token is not valid: run `hf auth login`, or set HF_TOKEN."
             case 403:
-                told = "give a token with write permission, and a --namespace that it may write to."
+                told = "give a token with write permission, and a namespace that it may write to."
             case 404:
-                told = "there is no such place, or it is not yours: check --namespace."
+                told = "there is no such place, or it is not yours: check the namespace."
             case 429:
                 seconds = error.response.headers.get("retry-after")
                 told = f"wait {f'{seconds} seconds' if seconds else 'some minutes'}. {again}"
             case _:
                 told = again
         raise InputError(f"The Hub refuses {repo_id} ({status}: {reason}): {told}") from error
+    except HFValidationError as error:
+        raise InputError(f"{repo_id} is no name for a repo ({error}).") from error
     except (HTTPError, ConnectionError) as error:
         raise InputError(f"{constants.ENDPOINT} does not answer ({error}): see to the connection. {again}") from error
 
