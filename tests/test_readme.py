@@ -94,15 +94,17 @@ def test_the_commands_have_these_options(parsed):
     for command in commands:
         options = parsed(command)
         assert options.namespace if command.split()[1].startswith("publish") else options.dataset_name
-    # Named in the text: they belong to the audit, or to publishing.
-    audit, publish = (
-        parsed(next(command for command in commands if command.split()[1] == name)) for name in ("audit", "publish")
-    )
+    # Named in the text: they belong to the audit, to publishing or to training.
+    named = [
+        parsed(next(command for command in commands if command.split()[1] == name))
+        for name in ("audit", "publish", "train")
+    ]
     for name, *values in map(str.split, re.findall(r"`--([^`]+)`", README)):
-        assert hasattr(audit, name) or hasattr(publish, name), name
+        assert any(hasattr(options, name) for options in named), name
         if values:
+            command = "audit" if hasattr(named[0], name) else "train"
             parsed(
-                shlex.join(["hf-attn-faith", "audit", "--dataset_name", "x", "--output_dir", "y", f"--{name}", *values])
+                shlex.join(["hf-attn-faith", command, "--dataset_name", "x", "--output_dir", "y", f"--{name}", *values])
             )
 
 
