@@ -90,6 +90,11 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(
                 f"unknown command `{argv[0]}`{_suggestion(argv[0], commands)}; there are {', '.join(commands)}."
             )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError(
+                f"{argv[0]} runs in one process, and this is one of {os.environ['WORLD_SIZE']}: start it without a "
+                "launcher. To train in several, call the trainers from Python under `accelerate launch`."
+            )
         commands[argv[0]](argv[1:])
         sys.stdout.flush()
         return 0

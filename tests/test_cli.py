@@ -217,6 +217,12 @@ def test_columns_that_are_not_there(tmp_path, refused, good, name):
     assert said == f"{good}/train.csv has no column wrods, only text, label: see --{name}."
 
 
+def test_started_by_a_launcher(tmp_path, refused, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = refused("train", "--dataset_name", "planted", "--output_dir", tmp_path / "out")
+    assert said.startswith("train runs in one process, and this is one of 2: start it without a launcher.")
+
+
 def test_two_tokenizers(tmp_path, refused):
     out = ("--output_dir", tmp_path / "out")
     said = refused("train", "--dataset_name", "planted", "--tokenizer", "bert", "--max_vocab_size", "9", *out)

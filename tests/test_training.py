@@ -1,4 +1,5 @@
 import copy
+import json
 import platform
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
 from transformers import TrainerCallback
 
 from hf_attn_faith import divergences
@@ -364,28 +366,66 @@ def test_texts_of_length_zero_and_one_train(tmp_path, trained_base):
     assert np.isfinite(trainer.evaluate()["eval_loss"])
 
 
-@pytest.mark.slow
-def test_two_processes_train_like_one(tmp_path):
-    """`accelerate launch` over two CPU processes: the same first gradient as one process on the whole batch."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "import test_training as t, torch\n"
-        "from accelerate import PartialState\n"
-        "size = 8 // PartialState().num_processes\n"
-        "make = lambda args: t.ClassificationTrainer(t.toy_model(), args, t.toy_dataset(8))\n"
-        "g = t.first_gradient(make, sys.argv[2], 8, size, 1, t.classification_arguments)\n"
-        "if PartialState().is_main_process: print('GRADIENT', g.double().square().sum().item())\n"
-    )
-    values = []
-    for processes in ("1", "2"):
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", processes]
-        command += ["--num_machines", "1", "--mixed_precision", "no", str(script)]
-        from pathlib import Path
+def in_processes(number, folder):
+    """This file as a script in so many processes on the CPU, which talk to each other: what each has to say."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(number), __file__, str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    said = sorted(folder.glob("said-*.json"))
+    assert len(said) == number
+    return [json.loads(path.read_text()) for path in said]
 
-        result = subprocess.run(
-            [*command, str(Path(__file__).parent), str(tmp_path / "out")], capture_output=True, text=True, timeout=300
-        )
-        assert result.returncode == 0, result.stderr
-        values += [float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("GRADIENT")]
-    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+def train_in_this_process_of_many(folder):
+    """A first gradient, then a base and its adversary, in batches of 16 texts over all processes."""
+    state = PartialState(cpu=True)
+    size = 16 // state.num_processes
+
+    def make(arguments):
+        return ClassificationTrainer(toy_model(), arguments, toy_dataset(16))
+
+    gradient = first_gradient(make, folder, 16, size, 1, classification_arguments)
+    data = toy_dataset(101), toy_dataset(37, seed=1)  # the last batch is not full
+    settings = {"learning_rate": 2e-2, "per_device_train_batch_size": size, "report_to": []}
+    arguments = classification_arguments(f"{folder}/base", num_train_epochs=3, **settings)
+    base = ClassificationTrainer(toy_model(), arguments, *data)
+    base.train()
+    arguments = adversarial_arguments(f"{folder}/adversary", num_train_epochs=4, kl_weight=0.05, **settings)
+    adversary = ModelConsistentAdversarialTrainer(new_adversary(base.model, seed=5), base.model, arguments, *data)
+    adversary.train()
+    evaluated = adversary.evaluate()
+    # In this process alone.
+    probabilities = [torch.tensor(predict(m, data[1])["probabilities"]) for m in (adversary.model, base.model)]
+    said = {
+        "gradient": gradient.double().square().sum().item(),
+        "history": [
+            {name: log[name] for name in ("loss", "eval_loss", "tvd", "eval_tvd", "eval_f1") if name in log}
+            for trainer in (base, adversary)
+            for log in trainer.state.log_history
+        ],
+        "weights": [parameter.double().sum().item() for parameter in adversary.model.parameters()],
+        "tvd": [evaluated["eval_tvd"], divergences.tvd(*probabilities).mean().item()],
+    }
+    Path(folder, f"said-{state.process_index}.json").write_text(json.dumps(said))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path):
+    """As `accelerate launch` starts them, one for each GPU."""
+    (one,) = in_processes(1, tmp_path / "one")
+    two, other = in_processes(2, tmp_path / "two")
+    assert two == other
+    assert two["gradient"] == pytest.approx(one["gradient"], rel=1e-5)
+    assert two["tvd"][0] == pytest.approx(two["tvd"][1], abs=1e-6)
+    # The texts are dealt out in another order.
+    assert two["tvd"][0] == pytest.approx(one["tvd"][0], abs=0.1)
+
+
+def test_one_process_takes_one_gpu(tmp_path):
+    arguments = classification_arguments(tmp_path)
+    arguments._n_gpu = 2
+    assert arguments.n_gpu == 1 and arguments.train_batch_size == 32
+
+
+if __name__ == "__main__":
+    train_in_this_process_of_many(sys.argv[1])

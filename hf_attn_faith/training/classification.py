@@ -88,6 +88,12 @@ class ClassificationTrainingArguments(TrainingArguments):
         if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
             raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
 
+    @property
+    def n_gpu(self):
+        # In one process, one GPU: DataParallel over all that are visible would multiply the batch by their number, and
+        # `compute_loss` divides by the rows of all. `accelerate launch` starts a process for each.
+        return min(super().n_gpu, 1)
+
     def __getstate__(self):
         # Trainer pickles its arguments beside every model it saves, and pushes them with it.
         return {**self.__dict__, "hub_token": None}
