@@ -69,7 +69,22 @@ class DataArguments(TextArguments):
 
 
 @dataclass
-class ClassifierArguments:
+class StepArguments:
+    """A step of training, of a classifier as of an adversary."""
+
+    batch_size: int = option(32, "Texts a step.")
+    learning_rate: float = option(1e-3, "Constant rate of AdamW.")
+    bf16: bool = option(False, "Train in bfloat16 mixed precision (for GPUs and CPUs that have it).")
+    num_threads: int | None = option(None, "Threads of PyTorch (default: its own choice).")
+
+    def __post_init__(self):
+        require_at_least(self, 1, "batch_size", "num_threads")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"--learning_rate {self.learning_rate} is not a positive number: give one such as 1e-3.")
+
+
+@dataclass
+class ClassifierArguments(StepArguments):
     """What is trained, and how: the reference settings of Wiegreffe & Pinter (2019)."""
 
     word_vectors: str | None = option(None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).")
@@ -81,19 +96,15 @@ class ClassifierArguments:
     attention_type: Literal["additive", "dot"] = option("additive", "Attention of the classifiers under audit.")
     dropout: float = option(0.0, "Dropout on embeddings and on the pooled vector.")
     num_train_epochs: int = option(8, "Epochs of a classifier; the one of the lowest validation loss is kept.")
-    batch_size: int = option(32, "Texts a step.")
-    learning_rate: float = option(1e-3, "Constant rate of AdamW.")
     class_weights: Literal["balanced", "none"] = option("balanced", "Whether rare labels weigh more in the loss.")
-    bf16: bool = option(False, "Train in bfloat16 mixed precision (for GPUs and CPUs that have it).")
-    num_threads: int | None = option(None, "Threads of PyTorch (default: its own choice).")
 
     def __post_init__(self):
-        require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs", "batch_size", "num_threads")
+        super().__post_init__()
+        require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs")
         if not 0 < self.embedding_std < float("inf"):
             raise InputError(f"--embedding_std {self.embedding_std} is not a positive number: give one such as 0.1.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
-        require_rate(self)
 
 
 def require_at_least(arguments, minimum: int, *names: str) -> None:
@@ -102,12 +113,6 @@ def require_at_least(arguments, minimum: int, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
             raise InputError(f"--{name} {value} is too small: give at least {minimum}.")
-
-
-def require_rate(arguments) -> None:
-    """Raises `InputError` for a learning rate that is not a positive number."""
-    if not 0 < arguments.learning_rate < float("inf"):
-        raise InputError(f"--learning_rate {arguments.learning_rate} is not a positive number: give one such as 1e-3.")
 
 
 def require_epsilons(arguments) -> None:

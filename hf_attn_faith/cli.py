@@ -25,11 +25,11 @@ from transformers.utils import logging as transformers_logging
 from .arguments import (
     ClassifierArguments,
     DataArguments,
+    StepArguments,
     TextArguments,
     option,
     require_at_least,
     require_epsilons,
-    require_rate,
 )
 from .errors import InputError
 
@@ -250,6 +250,8 @@ def train(argv: list[str]) -> None:
 
 
 def adversary(argv: list[str]) -> None:
+    import torch
+
     from .analyses.scores import positive_index
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
@@ -258,7 +260,7 @@ def adversary(argv: list[str]) -> None:
     from .training.classification import train_and_save
 
     @dataclass
-    class AdversaryOptions(TextArguments):
+    class AdversaryOptions(StepArguments, TextArguments):
         base_model: str = option(None, "The classifier under audit: a directory or a repo on the Hub.")
         output_dir: str = option(None, "Directory of the trained adversary.")
         kl_weight: float = option(0.01, "λ: what a nat of KL between the attentions is worth in TVD of the outputs.")
@@ -266,18 +268,18 @@ def adversary(argv: list[str]) -> None:
         word_vectors: str | None = option(None, "Word vectors the base started from, for a start from scratch.")
         adversary_epochs: int = option(40, "Epochs at most.")
         adversary_patience: int = option(10, "Epochs without a better validation objective after which it stops.")
-        batch_size: int = option(32, "Texts a step.")
-        learning_rate: float = option(1e-3, "Constant rate of AdamW.")
         seed: int = option(1, "Everything random in training; another than the base's for a start from another seed.")
         hub_model_id: str | None = option(None, "Push the trained adversary to this repo.")
 
         def __post_init__(self):
-            super().__post_init__()
-            require_at_least(self, 1, "adversary_epochs", "adversary_patience", "batch_size")
-            require_rate(self)
+            TextArguments.__post_init__(self)
+            StepArguments.__post_init__(self)
+            require_at_least(self, 1, "adversary_epochs", "adversary_patience")
 
     options = parse(AdversaryOptions, "adversary", argv)
     output_dir = new_directory(options.output_dir)
+    if options.num_threads is not None:
+        torch.set_num_threads(options.num_threads)
     base, tokenizer = load_classifier(options.base_model, "base_model")
     splits = with_labels_of(base, prepare(options, tokenizer)[0], "base_model")
     positive_index(splits["test"], options.positive_label)
@@ -297,6 +299,7 @@ def adversary(argv: list[str]) -> None:
         early_stopping_patience=options.adversary_patience,
         per_device_train_batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        bf16=options.bf16,
         disable_tqdm=False,
     )
     with writing(output_dir):
