@@ -1,10 +1,11 @@
 import time
 
+import datasets
 import numpy as np
 import pytest
 import torch
 
-from hf_attn_faith.data.collation import AttentionCollator
+from hf_attn_faith.data.collation import AttentionCollator, refuse_padding
 from hf_attn_faith.errors import InputError
 
 ROWS = [
@@ -99,3 +100,20 @@ def test_is_fast():
         collate([row] * 32)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.01  # about 0.001
+
+
+@pytest.mark.parametrize(
+    ("masks", "row"), [([[1], [1, 1]], None), ([[0, 1], [1]], 0), ([[1], [], [1, 1], [1, 0]], 3), ([[], []], None)]
+)
+def test_padding_of_the_dataset_is_refused(masks, row):
+    dataset = datasets.Dataset.from_dict(
+        {"input_ids": [[5] * len(mask) for mask in masks], "attention_mask": masks},
+        features=datasets.Features(
+            dict.fromkeys(("input_ids", "attention_mask"), datasets.List(datasets.Value("int8")))
+        ),
+    )
+    if row is None:
+        refuse_padding(dataset)
+    else:
+        with pytest.raises(InputError, match=f"Row {row} of the dataset is padded"):
+            refuse_padding(dataset)

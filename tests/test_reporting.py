@@ -96,3 +96,63 @@ def test_the_sentence_on_adversaries(tmp_path, tvd, jsd, said):
         write_summary(tmp_path / "analyses" / name, [ADVERSARY | facts])
     (sentence,) = sentences(tmp_path)
     assert re.search(said, sentence) and "poorly estimated from 2 seeds" in sentence
+
+
+def said_of(run, name, rows):
+    """The sentences on one analysis of these rows."""
+    (run / "analyses" / name).mkdir(parents=True)
+    write_summary(run / "analyses" / name, rows)
+    return sentences(run)
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [(0.01, "does better than uniform weights (+0.050 F1, 95 % interval [+0.010, +0.090]): the task can test it"),
+     (0.0, "no gain from trained attention is shown (+0.050 F1, 95 % interval [0.000, +0.090]); "),
+     (-0.01, "no gain from trained attention is shown (+0.050 F1, 95 % interval [-0.010, +0.090]); ")],
+)  # fmt: skip
+def test_the_sentence_on_the_uniform_baseline(tmp_path, low, said):
+    facts = {"f1_difference": 0.05, "f1_ci_low": low, "f1_ci_high": 0.09, "warning": ""}
+    (sentence,) = said_of(tmp_path, "uniform_baseline", [{"model": "base", **facts}, {"model": "uniform"}])
+    assert said in sentence.replace("+0.000", "0.000")
+
+
+def test_the_sentence_on_seeds(tmp_path):
+    pairs = [("base", "seed-1", 0.1), ("base", "seed-2", 0.2), ("seed-1", "seed-2", 0.6)]
+    rows = [{"seed_a": a, "seed_b": b, "jsd_mean": jsd} for a, b, jsd in pairs]
+    (sentence,) = said_of(tmp_path, "seed_variance", rows)
+    assert "0.300 nats (base to others 0.150; 0.150 to 0.400 whichever of the 3 is taken" in sentence
+
+
+def test_the_sentences_on_guides(tmp_path):
+    """Whichever way round the table has a pair."""
+    pairs = [("uniform", "base", -0.1, -0.3, 0.05), ("base", "trained", 0.02, -0.01, 0.04),
+             ("base", "permuted", 0.2, 0.1, 0.3), ("adversary-0.01-warm", "base", -0.4, -0.5, -0.2)]  # fmt: skip
+    names = ("guide_a", "guide_b", "f1_difference", "f1_ci_low", "f1_ci_high")
+    rows = [{**dict(zip(names, pair, strict=True)), "warning": ""} for pair in pairs]
+    guides, adversaries = said_of(tmp_path, "guided_mlp_differences", rows)
+    assert "worth +0.100 F1 [-0.050, +0.300] over uniform ones, +0.020 F1 [-0.010, +0.040] over its own" in guides
+    assert "+0.200 F1 [+0.100, +0.300] over the same weights shuffled" in guides
+    assert adversaries.endswith("against the base's: 0.01-warm -0.400 F1 [-0.500, -0.200].")
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("exact", "0.06, 75%"), ("gradient", "0.06, at least, a search found, 75%")]
+)
+def test_the_sentence_on_attacks(tmp_path, method, said):
+    rows = [{"epsilon": epsilon, "method": method, "share_above_0.4": share, "jsd_mean": share}
+            for epsilon, share in ((0.01, 0.2), (0.06, 0.75), (0.5, 0.9))]  # fmt: skip
+    (sentence,) = said_of(tmp_path, "instance_attack", rows)
+    assert f"within a TVD of {said} of the texts" in sentence
+
+
+def test_the_sentences_on_permutation_and_importance(tmp_path):
+    rows = [{"max_attention_bin": where, "label": label, "tvd_median": median}
+            for where, label, median in (("0-0.5", "bad", 0.9), ("0-0.5", "all", 0.1), ("0.5-1", "all", 0.3),
+                                         ("all", "bad", 0.8), ("all", "all", 0.2))]  # fmt: skip
+    (permutation,) = said_of(tmp_path, "permutation", rows)
+    assert "a median TVD of 0.200 (by maximum attention: 0.100 at 0-0.5, 0.300 at 0.5-1)" in permutation
+    facts = {"pair": "attention~leave_one_out", "tau_std": 0.5, "significant_share_bh": 0.25}
+    rows = [{**facts, "label": label, "tau_mean": tau} for label, tau in (("bad", 0.9), ("all", 0.1))]
+    _, importance = said_of(tmp_path, "importance", rows)
+    assert "attention with leave-one-out 0.10 (sd 0.50, 25% significant after correction);" in importance

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import PartialState
-from transformers import TrainerCallback
+from transformers import EvalPrediction, TrainerCallback
 
 from hf_attn_faith import divergences
 from hf_attn_faith.data.tokenization import train_word_tokenizer
@@ -26,6 +26,7 @@ from hf_attn_faith.training.adversarial import (
 from hf_attn_faith.training.classification import (
     ClassificationTrainer,
     ClassificationTrainingArguments,
+    accuracy_and_f1,
     new_classifier,
     reference_class_weights,
     train_and_save,
@@ -79,6 +80,14 @@ def test_a_classifier_learns_and_keeps_its_best_epoch(trained_base):
     best = min(entry["eval_loss"] for entry in history)
     assert trained_base.evaluate()["eval_loss"] == pytest.approx(best, abs=1e-5)
     assert trained_base.evaluate()["eval_f1"] > 0.95
+
+
+def test_f1_is_of_label_1_or_macro():
+    labels = np.array([0, 1, 1, 1])
+    two, three = np.eye(2)[[0, 0, 1, 1]], np.eye(3)[[0, 0, 1, 2]]
+    assert accuracy_and_f1(EvalPrediction(two, labels)) == {"accuracy": 0.75, "f1": pytest.approx(0.8)}
+    # 2/3 of label 0, 1/2 of label 1, nothing of label 2.
+    assert accuracy_and_f1(EvalPrediction(three, labels)) == {"accuracy": 0.5, "f1": pytest.approx(7 / 18)}
 
 
 def test_denormal_numbers_are_flushed_in_training_alone(tmp_path):
