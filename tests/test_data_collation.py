@@ -102,6 +102,11 @@ def test_is_fast():
     assert min(times) < 0.01  # about 0.001
 
 
+def test_a_mask_of_the_rows_own_is_kept():
+    rows = [{"input_ids": [3, 0], "attention_mask": [1, 0]}, {"input_ids": [4, 5, 6], "attention_mask": [0, 1, 1]}]
+    assert AttentionCollator(0)(rows)["attention_mask"].tolist() == [[1, 0, 0], [0, 1, 1]]
+
+
 @pytest.mark.parametrize(
     ("masks", "row"), [([[1], [1, 1]], None), ([[0, 1], [1]], 0), ([[1], [], [1, 1], [1, 0]], 3), ([[], []], None)]
 )
