@@ -90,8 +90,9 @@ def test_f1_is_of_label_1_or_macro():
     assert accuracy_and_f1(EvalPrediction(three, labels)) == {"accuracy": 0.5, "f1": pytest.approx(7 / 18)}
 
 
-def test_denormal_numbers_are_flushed_in_training_alone(tmp_path):
-    flushed = []
+def test_denormal_numbers_are_flushed_in_training_alone_and_memory_is_kept(tmp_path, monkeypatch):
+    flushed, kept = [], []
+    monkeypatch.setattr(classification, "keep_freed_memory", lambda: kept.append(True))
 
     class Spy(TrainerCallback):
         def on_step_end(self, *args, **kwargs):
@@ -100,7 +101,7 @@ def test_denormal_numbers_are_flushed_in_training_alone(tmp_path):
     arguments = classification_arguments(tmp_path, num_train_epochs=1)
     trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(), toy_dataset(), callbacks=[Spy()])
     trainer.train()
-    assert flushed and all(flushed)
+    assert flushed and all(flushed) and kept
     assert (torch.tensor([1e-40]) * 0.5).item() > 0
 
 
