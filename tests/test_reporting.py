@@ -43,6 +43,9 @@ def test_what_the_run_does_not_have_any_more_is_taken_away(tmp_path):
     render_figures(run)
     names = {path.name for folder in ("tables", "figures") for path in (run / folder).iterdir()}
     assert names == {f"permutation.{suffix}" for suffix in ("csv", "md", "tex", "svg", "png")} | {"mine.md"}
+    head = [line.split(",")[0] for line in (run / "tables" / "permutation.csv").read_text().splitlines()]
+    assert head == ["max_attention_bin", "all", "all", "all"]
+    assert r"max\_attention\_bin & label & tvd\_median & n" in (run / "tables" / "permutation.tex").read_text()
     write_summary(run / "analyses" / "permutation", pd.DataFrame(columns=["label"]))
     assert render_tables(run) == [] and not (run / "tables" / "permutation.csv").exists()
 
