@@ -180,7 +180,7 @@ def plan(config: AuditConfig) -> list[Stage]:
                 f"models/{name}-{s}",
                 stages.train_adversary,
                 [data, base_model],
-                config.adversary_epochs * 0.8,
+                config.adversary_epochs * 0.6,  # it stops early
                 kl_weight=kl_weight,
                 start=start,
                 epochs=config.adversary_epochs,

@@ -104,6 +104,7 @@ def _run_unfinished(stages: list[Stage], run_dir: Path, config: AuditConfig, pro
         total=sum(stage.cost for stage in unfinished),
         disable=not progress,
         bar_format="{percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left: {desc}",
+        smoothing=0,  # stages take their time unevenly: by the mean of all so far
     )
     with bar:
         for stage in stages:
