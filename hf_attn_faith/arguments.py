@@ -1,9 +1,10 @@
 """The options that several commands share, with their help texts. `None` means: not given."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from .errors import InputError
+from .specs import Start
 
 
 def option(default, help: str, **metadata):
@@ -105,6 +106,46 @@ class ClassifierArguments(StepArguments):
             raise InputError(f"--embedding_std {self.embedding_std} is not a positive number: give one such as 0.1.")
         if not 0 <= self.dropout < 1:
             raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
+
+
+@dataclass
+class AuditArguments(ClassifierArguments, DataArguments):
+    """The whole protocol."""
+
+    output_dir: str = option(None, "Directory of the run.")
+    num_seeds: int = option(
+        5, "LSTMs with attention, LSTMs with uniform attention, and MLPs a guide; the base included."
+    )
+    kl_weights: list[float] = option([0.005, 0.01, 0.02], "λ of the adversaries: what a nat of KL is worth in TVD.")
+    adversary_seeds: int = option(3, "Adversaries for each λ.")
+    adversary_start: list[str] = option(
+        ["other-seed", "warm"],
+        "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
+        "initial weights), warm (the trained base with a new attention layer).",
+    )
+    adversary_epochs: int = option(40, "Epochs of an adversary at most.")
+    adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
+    epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
+    permutations: int = option(100, "Random permutations of each text's attention.")
+
+    def __post_init__(self):
+        DataArguments.__post_init__(self)
+        ClassifierArguments.__post_init__(self)
+        if not self.output_dir:
+            raise InputError("--output_dir is missing: name a directory for the run.")
+        counts = ("num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience", "permutations")
+        require_at_least(self, 1, *counts)
+        for start in self.adversary_start:
+            if start not in get_args(Start):
+                raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
+        require_epsilons(self)
+        if not self.kl_weights or not self.adversary_start:
+            raise InputError("--kl_weights and --adversary_start need at least one value each.")
+        for kl_weight in self.kl_weights:
+            if not 0 <= kl_weight < float("inf"):
+                raise InputError(
+                    f"--kl_weights {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
+                )
 
 
 def require_at_least(arguments, minimum: int, *names: str) -> None:

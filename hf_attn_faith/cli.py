@@ -23,6 +23,7 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from .arguments import (
+    AuditArguments,
     ClassifierArguments,
     DataArguments,
     StepArguments,
@@ -115,18 +116,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def audit(argv: list[str]) -> None:
-    from .audit.plan import AuditConfig
-    from .audit.runner import describe, run_audit
+    from .run.audit import describe, run_audit
 
     @dataclass
-    class AuditOptions(AuditConfig):
+    class AuditOptions(AuditArguments):
         overwrite: bool = option(
             False, "Take away what was made with other settings, and what these do not need; make it again."
         )
         dry_run: bool = option(False, "Say what would be done and about how long it takes, and do nothing.")
 
     options = parse(AuditOptions, "audit", argv)
-    config = AuditConfig(**{f.name: getattr(options, f.name) for f in fields(AuditConfig)})
+    config = AuditArguments(**{f.name: getattr(options, f.name) for f in fields(AuditArguments)})
     if options.dry_run:
         print(describe(config))
         return
@@ -144,13 +144,11 @@ def report(argv: list[str]) -> None:
 
 
 def print_report(run_dir: Path) -> None:
-    from .reporting.report import render_report
-    from .reporting.tables import TABLES
+    from .report import build, terminal
+    from .run.layout import Run
 
-    summary = render_report(run_dir)
-    for path in sorted((run_dir / "tables").glob("*.md"), key=lambda path: TABLES.index(path.stem)):
-        print(f"\n{path.stem.replace('_', ' ')}\n\n{path.read_text(encoding='utf-8')}")
-    print(f"{summary}\n\nTables: {run_dir / 'tables'}\nFigures: {run_dir / 'figures'}\nModels: {run_dir / 'models'}")
+    run = Run(run_dir)
+    print(terminal.text(run, build.render(run)))
 
 
 def publish(argv: list[str]) -> None:
@@ -431,12 +429,13 @@ def load_model_and_split(options):
 
 def finish_analysis(name: str, table, instances, output_dir: str | None) -> None:
     """Prints the table; writes it, and the instances, where asked."""
-    from .reporting.tables import markdown, write_summary
+    from .analyses.base import Result
+    from .report.tables import markdown
 
     print(f"{name.replace('_', ' ')}\n\n{markdown(table)}\n")
     if output_dir is not None:
         with writing(new_directory(output_dir)):
-            write_summary(Path(output_dir), table, instances)
+            Result(table, instances).save(Path(output_dir))
         print(f"Table and instances: {output_dir}")
 
 

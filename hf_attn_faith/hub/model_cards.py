@@ -1,6 +1,5 @@
 """Model cards: what a model is, and what it is and is not for, from facts; the text is in `model_card.md.jinja`."""
 
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -9,19 +8,19 @@ from typing import Literal
 
 import datasets
 import jinja2
-import pandas as pd
 import torch
 import transformers
-import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import InputError
+from ..figures.heatmap import Heatmap, heatmap, save
+from ..guides import GUIDES
 from ..models.configuration_attention_classifier import AttentionClassifierConfig
 from ..prediction import predict
-from ..reporting.heatmap import Heatmap, heatmap, save
-from ..reporting.tables import read_summary
+from ..run.layout import Run
+from ..specs import ModelSpec
 
 PICTURE = "attention.png"
 WARNING = "The attention of this model is misleading on purpose."
@@ -124,50 +123,47 @@ def facts_from_options(config: AttentionClassifierConfig, name: str, options: di
     )
 
 
-def facts_from_run(run_dir: Path, name: str) -> ModelFacts:
-    """What an audit's directory tells of its model `name`.
+def facts_from_run(run: Run, spec: ModelSpec) -> ModelFacts:
+    """What an audit tells of one of its models.
 
     Raises:
-        InputError: the run has no such model, or is not finished.
+        InputError: the run is not finished.
     """
-    scores = read_summary(run_dir, "classifiers")
-    instances = run_dir / "analyses" / "adversaries" / "instances.parquet"
-    if scores is None or not instances.exists():
-        raise InputError(f"{run_dir} is no finished audit: a card needs its scores, so run the audit to its end.")
-    if name not in set(scores.model):
-        raise InputError(f"{run_dir} has no model {name}: take one of {', '.join(scores.model)}.")
-    stage = json.loads((run_dir / "models" / name / "stage.json").read_text())
-    audit = yaml.safe_load((run_dir / "audit.yaml").read_text())
-    kind = name.split("-")[0]
+    classifiers, adversaries = run.result("classifiers"), run.result("adversaries")
+    if classifiers is None or adversaries is None:
+        raise InputError(f"{run.path} is no finished audit: a card needs its scores, so run the audit to its end.")
+    record, audit = run.record(f"models/{spec.name}"), run.settings
 
-    metrics = scores.set_index("model").loc[name, ["accuracy", "f1", "roc_auc"]].to_dict()
-    distances = pd.read_parquet(instances).groupby("model")[["tvd", "jsd"]].mean()
-    if name in distances.index:
-        metrics |= distances.loc[name].to_dict()
+    metrics = classifiers.table.set_index("model").loc[spec.name, ["accuracy", "f1", "roc_auc"]].to_dict()
+    distances = adversaries.instances.groupby("model")[["tvd", "jsd"]].mean()
+    if spec.name in distances.index:
+        metrics |= distances.loc[spec.name].to_dict()
 
     # What lay on the disk when it was read; the same name may be somebody's repo.
-    local = json.loads((run_dir / "data" / "stage.json").read_text())["settings"]["contents"]
+    local = run.record("data")["settings"]["contents"]
     linked = "dataset_name" not in local and audit["dataset_name"] != "planted"
     settings = {key: audit[key] for key in DATA_SETTINGS if audit.get(key) is not None}
     if "tokenizer" in local:
         settings["tokenizer"] = _last_part(settings["tokenizer"])
     if audit["word_vectors"] is not None:
         settings["word_vectors"] = _last_part(audit["word_vectors"])
-    training = stage["settings"].pop("classifier") | stage["settings"]
-    if kind == "adversary":
+    training = record["settings"]["classifier"] | record["settings"]["spec"] | record["settings"]
+    if spec.role == "adversary":
         # An adversary is trained without labels, for epochs of its own.
         del training["num_train_epochs"], training["class_weights"]
+    else:
+        del training["kl_weight"], training["start"]
     return facts_from_config(
-        AutoConfig.from_pretrained(run_dir / "models" / name),
-        name,
-        kind=kind,
+        AutoConfig.from_pretrained(run.model(spec).path),
+        spec.name,
+        kind=spec.role,
         dataset=audit["dataset_name"] if linked else _last_part(audit["dataset_name"]),
         dataset_on_hub=linked,
         dataset_revision=audit["dataset_revision"],
         settings=settings | {key: training[key] for key in TRAINING_SETTINGS if key in training},
         metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
-        guide=_guide(name) if kind == "guided" else None,
-        versions=stage["versions"],
+        guide=_guide(spec),
+        versions=record["versions"],
     )
 
 
@@ -221,7 +217,10 @@ def render_card(facts: ModelFacts, picture: str | None = None) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("model_card.md.jinja")
-    text = template.render(vars(facts), picture=picture, warning=WARNING, metric_names=names, sentence=SENTENCES[0])
+    guides = {guide.name: guide.description for guide in GUIDES if guide.name != "adversary"}
+    text = template.render(
+        vars(facts), picture=picture, warning=WARNING, metric_names=names, sentence=SENTENCES[0], guides=guides
+    )
     return f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"
 
 
@@ -269,10 +268,9 @@ def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrained
     ]
 
 
-def _guide(name: str) -> str:
-    guide, seed = name.removeprefix("guided-").rsplit("-", 1)
+def _guide(spec: ModelSpec) -> str | None:
     # Each adversary has an MLP; what the others' seed numbers is the MLP itself.
-    return f"{guide}-{seed}" if guide.startswith("adversary") else guide
+    return f"{spec.guided_by}-{spec.seed}" if spec.guide == "adversary" else spec.guide
 
 
 def on_hub(name: str) -> bool:
