@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from hf_attn_faith.audit import stages
+from hf_attn_faith.reporting import report
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -28,13 +30,11 @@ from transformers.utils import logging as transformers_logging
 from hf_attn_faith import cli
 from hf_attn_faith.analyses.scores import scores
 from hf_attn_faith.arguments import TextArguments
-from hf_attn_faith.audit import stages
 from hf_attn_faith.cli import main
 from hf_attn_faith.data.preparation import load_texts
 from hf_attn_faith.data.tokenization import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
-from hf_attn_faith.reporting import report
 from hf_attn_faith.training import classification
 from hf_attn_faith.training.classification import new_classifier
 

@@ -7,10 +7,23 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
+from hf_attn_faith.analyses.base import Result
 from hf_attn_faith.analyses.comparison import ATTENTION_BINS
-from hf_attn_faith.reporting.figures import render_figures
-from hf_attn_faith.reporting.report import sentences
-from hf_attn_faith.reporting.tables import markdown, render_tables, write_summary
+from hf_attn_faith.analyses.protocol import PROTOCOL
+from hf_attn_faith.report import build
+from hf_attn_faith.report.tables import markdown
+from hf_attn_faith.run.layout import RECORD, Run
+
+
+def write_summary(directory, rows, instances=None):
+    """The files of a finished analysis."""
+    Result(pd.DataFrame(rows), instances).save(directory)
+    (directory / RECORD).write_text("{}")
+
+
+def sentences(path) -> list[str]:
+    results = Run(path).results()
+    return [sentence for analysis in PROTOCOL if analysis.name in results for sentence in analysis.sentences(results)]
 
 
 def permutation_run(path, labels):
@@ -30,7 +43,9 @@ def permutation_run(path, labels):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("labels", [["a$^$b", "c"], ["好", "坏"], [f"label {n}" for n in range(14)]])
 def test_whatever_the_labels_are_the_figures_are_drawn(tmp_path, labels):
-    (drawn,) = render_figures(permutation_run(tmp_path, labels))
+    run = permutation_run(tmp_path, labels)
+    build.render(Run(run))
+    drawn = run / "figures" / "permutation.png"
     assert image.imread(drawn).std() > 0.05
     told = set(re.findall("<!-- (.*?) -->", drawn.with_suffix(".svg").read_text(encoding="utf-8")))
     # So many nobody could tell apart.
@@ -39,15 +54,14 @@ def test_whatever_the_labels_are_the_figures_are_drawn(tmp_path, labels):
 
 def test_what_the_run_does_not_have_any_more_is_taken_away(tmp_path):
     run = permutation_run(tmp_path, ["a", "b"])
-    render_tables(run)
-    render_figures(run)
+    build.render(Run(run))
     names = {path.name for folder in ("tables", "figures") for path in (run / folder).iterdir()}
     assert names == {f"permutation.{suffix}" for suffix in ("csv", "md", "tex", "svg", "png")} | {"mine.md"}
     head = [line.split(",")[0] for line in (run / "tables" / "permutation.csv").read_text().splitlines()]
     assert head == ["max_attention_bin", "all", "all", "all"]
     assert r"max\_attention\_bin & label & tvd\_median & n" in (run / "tables" / "permutation.tex").read_text()
     write_summary(run / "analyses" / "permutation", pd.DataFrame(columns=["label"]))
-    assert render_tables(run) == [] and not (run / "tables" / "permutation.csv").exists()
+    assert build.render(Run(run)) == [] and not (run / "tables" / "permutation.csv").exists()
 
 
 def test_cells_of_markdown():
@@ -133,10 +147,13 @@ def test_the_sentences_on_guides(tmp_path):
              ("base", "permuted", 0.2, 0.1, 0.3), ("adversary-0.01-warm", "base", -0.4, -0.5, -0.2)]  # fmt: skip
     names = ("guide_a", "guide_b", "f1_difference", "f1_ci_low", "f1_ci_high")
     rows = [{**dict(zip(names, pair, strict=True)), "warning": ""} for pair in pairs]
+    (tmp_path / "analyses" / "guided_mlp").mkdir(parents=True)
+    guided = [{"guide": "base", "start": None}, {"guide": "adversary-0.01-warm", "start": "warm"}]
+    write_summary(tmp_path / "analyses" / "guided_mlp", guided)
     guides, adversaries = said_of(tmp_path, "guided_mlp_differences", rows)
     assert "worth +0.100 F1 [-0.050, +0.300] over uniform ones, +0.020 F1 [-0.010, +0.040] over its own" in guides
     assert "+0.200 F1 [+0.100, +0.300] over the same weights shuffled" in guides
-    assert adversaries.endswith("against the base's: 0.01-warm -0.400 F1 [-0.500, -0.200].")
+    assert adversaries.endswith("against the base's: adversary-0.01-warm -0.400 F1 [-0.500, -0.200].")
 
 
 @pytest.mark.parametrize(

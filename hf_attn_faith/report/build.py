@@ -57,7 +57,8 @@ def render(run: Run) -> list[Section]:
     figures = {name: figure for section in made for name, figure in section.figures.items()}
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in a script that matplotlib's font lacks
-        figures |= {CURVES: training_curves(run)}
+        if (curves := training_curves(run)) is not None:
+            figures[CURVES] = curves
         for name, figure in figures.items():
             figure.savefig(run.figures / f"{name}.svg", metadata={"Date": None})
             figure.savefig(run.figures / f"{name}.png", dpi=160)

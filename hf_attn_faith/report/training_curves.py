@@ -9,9 +9,11 @@ from ..run.layout import Run
 from ..specs import by_group
 
 
-def training_curves(run: Run) -> Figure:
-    """A panel for each group of models that differ in their seed alone."""
+def training_curves(run: Run) -> Figure | None:
+    """A panel for each group of models that differ in their seed alone; None where there is no model."""
     groups = by_group(run.specs())
+    if not groups:
+        return None
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.3))

@@ -19,8 +19,8 @@ from pathlib import Path
 import datasets
 import yaml
 
+from ..analyses import protocol
 from ..analyses.base import Result
-from ..analyses.protocol import PROTOCOL
 from ..errors import InputError
 from ..specs import ModelSpec
 
@@ -164,5 +164,5 @@ class Run:
 
     def results(self) -> dict[str, Result]:
         """What all analyses that are finished found, in the order of the protocol."""
-        found = {analysis.name: self.result(analysis.name) for analysis in PROTOCOL}
+        found = {analysis.name: self.result(analysis.name) for analysis in protocol.PROTOCOL}
         return {name: result for name, result in found.items() if result is not None}
