@@ -127,14 +127,18 @@ class AuditArguments(ClassifierArguments, DataArguments):
     adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
     epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
     permutations: int = option(100, "Random permutations of each text's attention.")
+    num_workers: int | None = option(
+        None, "Stages made at a time, each by a process of its own (default: by the CPUs or GPUs, and the memory)."
+    )
+    num_threads: int = option(1, "Threads of PyTorch, for each of the workers.")
 
     def __post_init__(self):
         DataArguments.__post_init__(self)
         ClassifierArguments.__post_init__(self)
         if not self.output_dir:
             raise InputError("--output_dir is missing: name a directory for the run.")
-        counts = ("num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience", "permutations")
-        require_at_least(self, 1, *counts)
+        require_at_least(self, 1, "num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience")
+        require_at_least(self, 1, "permutations", "num_workers")
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")

@@ -38,7 +38,7 @@ TINY = {
     "adversary_seeds": 1,
     "adversary_start": ["other-seed"],
     "adversary_epochs": 3,
-    "num_threads": 1,
+    "num_workers": 1,
 }
 
 

@@ -51,7 +51,7 @@ AUDIT = {
     "adversary_epochs": 1,
     "epsilons": [0.05],
     "permutations": 2,
-    "num_threads": 1,
+    "num_workers": 1,
 }
 
 

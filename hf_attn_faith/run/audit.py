@@ -8,6 +8,8 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+import joblib
+import psutil
 import torch
 import yaml
 
@@ -19,11 +21,13 @@ from ..errors import InputError
 from ..guides import GUIDES, Guide
 from ..specs import ModelSpec
 from . import stages, store
-from .executors import InProcess, run_stages
+from .executors import InProcess, Local, run_stages
 from .layout import Data, PredictionSets, Run, SavedModel
 from .progress import Progress
 from .stage import Stage
 
+# Bytes that the training of a model on texts of some hundred words takes at its height.
+WORKER_MEMORY = 1.5e9
 ALL_SPLITS = ("train", "validation", "test")
 
 
@@ -161,8 +165,7 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
     """
     run = Run(Path(config.output_dir))
     planned = plan(config)
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
+    torch.set_num_threads(config.num_threads)
     # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
     gc.freeze()
     existed = run.path.exists()
@@ -203,10 +206,20 @@ def _make(planned: list[Stage], run: Run, config: AuditArguments, progress: bool
             _check(config, run)
             _write_settings(config, run)
 
+    slots = min(config.num_workers or default_workers(), len(unfinished))
+    executor = Local(slots, config.num_threads) if slots > 1 else InProcess()
     try:
-        run_stages(planned, run, InProcess(), bar.begun, done)
+        run_stages(planned, run, executor, bar.begun, done)
     finally:
+        executor.close()
         bar.close()
+
+
+def default_workers() -> int:
+    """One for each GPU, or for each CPU that this process may use, if there is memory for so many."""
+    cpus = joblib.cpu_count()  # as cgroup and affinity allow
+    room = int(psutil.virtual_memory().available / WORKER_MEMORY)
+    return max(1, min(torch.cuda.device_count() or cpus, room))
 
 
 def _write_settings(config: AuditArguments, run: Run) -> None:

@@ -1,15 +1,21 @@
 """Who makes the stages, and in which order.
 
 An executor has `slots`, how many stages it makes at a time, and `submit(stage, run, tell) -> Future`, as those of
-`concurrent.futures` have; the schedule knows nothing else of it.
+`concurrent.futures` have; the schedule knows nothing else of it. Whoever makes a stage holds its lock meanwhile, so
+that two never work on one.
 """
 
+import multiprocessing
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from typing import Protocol
 
 from ..errors import InputError
-from . import store
+from . import store, worker
 from .layout import Run
 from .stage import Stage
 from .store import StageError
@@ -21,6 +27,9 @@ class Executor(Protocol):
     slots: int
 
     def submit(self, stage: Stage, run: Run, tell: Callable[[float], None]) -> Future: ...
+
+    def close(self) -> None:
+        """Ends at once whatever is at work."""
 
 
 class InProcess:
@@ -36,6 +45,80 @@ class InProcess:
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def close(self) -> None:
+        pass
+
+
+class Local:
+    """Several stages at a time, each in a fresh process of this machine, which gives all its memory back.
+
+    Args:
+        slots: stages at a time; on a machine with GPUs they take turns on them.
+        num_threads: of PyTorch, for each.
+    """
+
+    def __init__(self, slots: int, num_threads: int):
+        self.slots, self.num_threads = slots, num_threads
+        # Every process is forked from a server that has imported everything once and, unlike this one, has no threads.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([worker.__name__])
+        self._processes: dict[int, ForkServerProcess | None] = {}  # by slot
+        self._lock = threading.Lock()  # starting a process looks at all others, and so does waiting for its end
+        self._closed = False
+
+    def submit(self, stage: Stage, run: Run, tell: Callable[[float], None]) -> Future:
+        future: Future = Future()
+        slot = min(set(range(self.slots)) - self._processes.keys())
+        self._processes[slot] = None
+        threading.Thread(target=self._watch, args=(slot, stage, run, tell, future), daemon=True).start()
+        return future
+
+    def _watch(self, slot: int, stage: Stage, run: Run, tell: Callable[[float], None], future: Future) -> None:
+        """Has the stage made. A process that is killed is followed by one more, which goes on from its checkpoint."""
+        outcome, attempts = None, 0
+        while outcome is None and attempts < 2 and not self._closed:
+            attempts += 1
+            ours, theirs = self._context.Pipe(duplex=False)
+            with self._lock:
+                process = self._context.Process(
+                    target=worker.work, args=(stage, run, self.num_threads, slot, theirs), daemon=True
+                )
+                self._processes[slot] = process
+                process.start()
+            theirs.close()
+            outcome = _outcome(ours, tell)
+            with self._lock:
+                process.join()
+        del self._processes[slot]
+        if outcome is None:
+            number = -(process.exitcode or 0)
+            how = signal.Signals(number).name if number > 0 else f"exit status {process.exitcode}"
+            cause = f": too little memory for `num_workers` {self.slots}?" if how == "SIGKILL" else ""
+            outcome = StageError(f"{stage.name} failed: its process was ended by {how}, twice{cause}")
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(None)
+
+    def close(self) -> None:
+        self._closed = True
+        for process in list(self._processes.values()):
+            if process is not None and process.pid is not None:
+                process.kill()  # a stage goes on from its checkpoint, whatever ends it
+
+
+def _outcome(connection: Connection, tell: Callable[[float], None]) -> Exception | str | None:
+    """What a worker ends with: an exception, `worker.DONE`, or None where it dies without a word. Passes on its
+    shares."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            return None
+        if not isinstance(message, float):
+            return message
+        tell(message)
 
 
 def run_stages(

@@ -21,7 +21,7 @@ from .stage import Stage, Work
 
 logger = logging.getLogger(__name__)
 
-LOCK = ".lock"
+LOCK, LOCKS = ".lock", ".locks"
 MARKER = "unfinished.json"
 
 
@@ -31,11 +31,20 @@ class StageError(RuntimeError):
 
 def make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
     """Makes a stage beside its place, going on from what a killed process left of the same one, and moves it there.
+    Waits while another process works on it, and leaves it alone if that finishes it.
 
     Raises:
         InputError: a mistake in the settings or the data; nothing half-written stays.
         StageError: whatever else.
     """
+    locks = run.path / LOCKS
+    locks.mkdir(exist_ok=True)
+    with FileLock(locks / f"{stage.name.replace('/', '.')}.lock"):
+        if finished_hash(stage, run) != stage.hash:
+            _make(stage, run, tell)
+
+
+def _make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
     place = run.path / stage.name
     work = place.with_name(f".{place.name}.unfinished")
     marker = work / MARKER
