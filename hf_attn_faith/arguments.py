@@ -127,6 +127,9 @@ class AuditArguments(ClassifierArguments, DataArguments):
     adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
     epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
     permutations: int = option(100, "Random permutations of each text's attention.")
+    margin_f1: float = option(0.02, "The largest difference of F1 that counts as none in a verdict.")
+    margin_tvd: float = option(0.05, "The same of the TVD of outputs.")
+    margin_jsd: float = option(0.05, "The same of the JSD of attentions, in nats.")
     num_workers: int | None = option(
         None, "Stages made at a time, each by a process of its own (default: by the CPUs or GPUs, and the memory)."
     )
@@ -143,6 +146,9 @@ class AuditArguments(ClassifierArguments, DataArguments):
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
         require_epsilons(self)
+        for name in ("margin_f1", "margin_tvd", "margin_jsd"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"--{name} {getattr(self, name)} is not between 0 and 1.")
         if not self.kl_weights or not self.adversary_start:
             raise InputError("--kl_weights and --adversary_start need at least one value each.")
         for kl_weight in self.kl_weights:

@@ -51,6 +51,12 @@ class ModelSpec:
         return None if self.kl_weight is None else f"adversary-{decimal(self.kl_weight)}-{self.start}"
 
     @property
+    def as_adversary(self) -> "ModelSpec":
+        """The adversary that guides this MLP; the model itself where it is none of these."""
+        guided = self.role == "guided" and self.kl_weight is not None
+        return ModelSpec("adversary", self.seed, self.kl_weight, self.start) if guided else self
+
+    @property
     def columns(self) -> dict:
         """What tables say of it beside its name."""
         return {

@@ -3,9 +3,11 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..figures.style import COLOURS, LN2, MARKERS, label_points, violins
+from ..divergences import LN2
+from ..figures.style import COLOURS, MARKERS, label_points, violins
 from .base import Analysis, Evidence, Result, Results
 from .comparison import compare, distances
+from .failures import failed_adversaries
 from .scores import scores
 
 
@@ -23,7 +25,9 @@ class Adversaries(Analysis):
         "f1_mean, f1_std": "mean and standard deviation over adversaries of their F1",
         "tvd_mean, tvd_std": "of their mean TVD to the base, a probability",
         "jsd_mean, jsd_std": "of their mean JSD to the base, in nats, at most ln 2 = 0.693",
-        "seeds": "adversaries",
+        "seeds": "adversaries that trained, over which the means are",
+        "trained, failed": "how many trained, and how many did not: on validation no nearer to the base's output than "
+        "the best constant one",
         "kl_weight_in_paper_code": "λ as in the code of the paper, which halves the TVD",
     }
     requires = ("base", "adversary")
@@ -32,27 +36,33 @@ class Adversaries(Analysis):
     settings = ("positive_label",)
 
     def run(self, evidence: Evidence, seed: int, positive_label: str | None = None) -> Result:
+        failed = failed_adversaries(evidence)
         instances, models = [], []
         for spec, prediction_set in evidence.of("seed", "uniform", "adversary").items():
             pair = compare(evidence.base, prediction_set)
-            instances.append(pair.assign(model=spec.name, **spec.columns))
+            facts = spec.columns | {"failed": spec in failed}
+            instances.append(pair.assign(model=spec.name, **facts))
             if spec.role == "adversary":
-                models.append(spec.columns | distances(pair) | scores(prediction_set, positive_label))
+                models.append(facts | distances(pair) | scores(prediction_set, positive_label))
         rows = []
         for (kl_weight, start), group in pd.DataFrame(models).groupby(["kl_weight", "start"], sort=True):
-            row = {"kl_weight": kl_weight, "start": start}
+            row, trained = {"kl_weight": kl_weight, "start": start}, group[~group.failed]
             for name, column in (("f1", "f1"), ("tvd", "tvd_mean"), ("jsd", "jsd_mean")):
-                row |= {f"{name}_mean": group[column].mean(), f"{name}_std": group[column].std()}
-            rows.append({**row, "seeds": len(group), "kl_weight_in_paper_code": kl_weight / 2})
+                row |= {f"{name}_mean": trained[column].mean(), f"{name}_std": trained[column].std()}
+            counts = {"trained": len(trained), "failed": len(group) - len(trained)}
+            rows.append({**row, "seeds": len(trained), "kl_weight_in_paper_code": kl_weight / 2, **counts})
         return Result(pd.DataFrame(rows), pd.concat(instances))
 
     def figures(self, results: Results) -> dict[str, Figure]:
-        return {"adversary_variance": self._variance(results), "tvd_jsd": self._tvd_jsd(results)}
+        drawn = {"adversary_variance": self._variance(results), "tvd_jsd": self._tvd_jsd(results)}
+        return {name: figure for name, figure in drawn.items() if figure is not None}
 
-    def _variance(self, results: Results) -> Figure:
+    def _variance(self, results: Results) -> Figure | None:
         """JSD between the base's attention and its adversaries', as in `seed_variance`, a panel each λ and start."""
         instances = results[self.name].instances
-        groups = list(instances[instances.role == "adversary"].groupby(["kl_weight", "start"]))
+        groups = list(instances[(instances.role == "adversary") & ~instances.failed].groupby(["kl_weight", "start"]))
+        if not groups:
+            return None
         columns = min(3, len(groups))
         rows = -(-len(groups) // columns)
         figure = Figure(figsize=(1.2 + 3.7 * columns, 0.6 + 3.0 * rows))
@@ -68,6 +78,7 @@ class Adversaries(Analysis):
         """Mean TVD of the outputs against mean JSD of the attentions, over λ and for each start, with seeds and
         uniform models as references (Wiegreffe & Pinter, Figure 5)."""
         table, instances = results[self.name].table, results[self.name].instances
+        table = table[table.trained > 0]
         figure = Figure(figsize=(5.6, 4.2))
         axes = figure.subplots()
         means = instances.groupby(["role", "model"])[["tvd", "jsd"]].mean()

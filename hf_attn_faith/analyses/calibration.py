@@ -3,18 +3,20 @@
 import numpy as np
 import pandas as pd
 
+from ..divergences import LN2
 from ..specs import by_group
 from .base import Analysis, Evidence, Result, Results
-from .bootstrap import mean_difference, superiority
+from .bootstrap import Difference, mean_difference, superiority
 from .comparison import compare
+from .failures import failed_adversaries
 
 
 class Calibration(Analysis):
     name = "calibration"
     title = "Adversaries against seeds"
     caption = (
-        "How much further adversaries are from the base than other seeds are. Intervals resample test texts and "
-        "models together."
+        "How much further adversaries that trained are from the base than other seeds are. Intervals resample test "
+        "texts and models together; there is none for one model alone."
     )
     columns = {
         "kl_weight, start": "the group of adversaries",
@@ -30,8 +32,9 @@ class Calibration(Analysis):
     requires = ("base", "seed", "adversary")
 
     def run(self, evidence: Evidence, seed: int) -> Result:
+        failed = failed_adversaries(evidence)
         sets = evidence.of("seed", "adversary")
-        pairs = {spec: compare(evidence.base, prediction_set) for spec, prediction_set in sets.items()}
+        pairs = {spec: compare(evidence.base, sets[spec]) for spec in sets if spec not in failed}
         groups = by_group(pairs)
         seeds = groups.pop("base")
 
@@ -46,40 +49,30 @@ class Calibration(Analysis):
             few = [f"{len(seeds) + 1} seeds"] * (len(seeds) < 4) + [f"{len(adversaries)} adversaries"] * (
                 len(adversaries) < 3
             )
-            rows.append(
-                {"kl_weight": adversaries[0].kl_weight, "start": adversaries[0].start}
-                | dict(zip(("jsd_difference", "jsd_ci_low", "jsd_ci_high"), mean_difference(*jsd, seed), strict=True))
-                | {"superiority": superiority(*jsd)}
-                | dict(zip(("tvd_difference", "tvd_ci_low", "tvd_ci_high"), mean_difference(*tvd, seed), strict=True))
-                | {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
-                | {"warning": f"poorly estimated from {' and '.join(few)}" if few else ""}
-            )
+            row = {"kl_weight": adversaries[0].kl_weight, "start": adversaries[0].start}
+            row |= _interval("jsd", mean_difference(*jsd, seed, LN2)) | {"superiority": superiority(*jsd)}
+            row |= _interval("tvd", mean_difference(*tvd, seed, 1.0))
+            row |= {"adversary_seeds": len(adversaries), "seeds": len(seeds) + 1}
+            rows.append(row | {"warning": f"poorly estimated from {' and '.join(few)}" if few else ""})
         return Result(pd.DataFrame(rows))
 
     def sentences(self, results: Results) -> list[str]:
         table = results["adversaries"].table.merge(results[self.name].table, on=["kl_weight", "start"])
-        # The largest shift of attention whose outputs are not shown to be further from the base's than other seeds'
-        # are.
-        close = table[table.tvd_ci_low <= 0]
-        row = (close if len(close) else table).sort_values("jsd_mean").iloc[-1]
-        found = (
-            f"λ = {row.kl_weight:g} ({row.start}): mean JSD {row.jsd_mean:.3f} nats, {row.jsd_difference:+z.3f} beyond "
-            f"other seeds [{row.jsd_ci_low:+z.3f}, {row.jsd_ci_high:+z.3f}], at mean TVD {row.tvd_mean:.3f}, "
-            f"{row.tvd_difference:+z.3f} to other seeds [{row.tvd_ci_low:+z.3f}, {row.tvd_ci_high:+z.3f}]"
-            + (f" ({row.warning})" if row.warning else "")
+        row = table.sort_values("jsd_mean").iloc[-1]
+        beyond, apart = (
+            f"{difference:+z.3f} [{low:+z.3f}, {high:+z.3f}]" if low == low else f"{difference:+z.3f}"
+            for difference, low, high in (
+                (row.jsd_difference, row.jsd_ci_low, row.jsd_ci_high),
+                (row.tvd_difference, row.tvd_ci_low, row.tvd_ci_high),
+            )
         )
-        if not len(close):
-            return [
-                "Adversaries: all are further from the base in output than other seeds; furthest in attention: "
-                f"{found}."
-            ]
-        if row.jsd_ci_low <= 0:
-            return [
-                "Adversaries: of those whose outputs are not shown to be further from the base's than other seeds' "
-                f"are, none is shown to move attention beyond what another seed does; furthest: {found}."
-            ]
         return [
-            "Adversaries: other attention can go with outputs that are not shown to be further from the base's than "
-            f"other seeds' are, {found}; an explanation of this model by its attention is then not the only one, which "
-            "does not make it a wrong one."
+            f"Adversaries: the furthest in attention, λ = {row.kl_weight:g} ({row.start}), are at a mean JSD of "
+            f"{row.jsd_mean:.3f} nats from the base, {beyond} beyond other seeds, and at a mean TVD of "
+            f"{row.tvd_mean:.3f}, {apart} to other seeds{f' ({row.warning})' if row.warning else ''}."
         ]
+
+
+def _interval(name: str, difference: Difference) -> dict[str, float]:
+    columns = (f"{name}_difference", f"{name}_ci_low", f"{name}_ci_high")
+    return dict(zip(columns, difference, strict=True))

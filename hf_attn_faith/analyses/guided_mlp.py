@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from ..figures.style import dots
 from ..specs import by_group
 from .base import Analysis, Evidence, Result, Results
+from .failures import trained_guides
 from .scores import mean_and_std
 
 
@@ -14,7 +15,8 @@ class GuidedMlp(Analysis):
     title = "Guided MLP"
     caption = (
         "A token-wise MLP whose pooling weights are imposed. Good weights make it better; weights may carry label "
-        "information from the model that made them."
+        "information from the model that made them. MLPs under the weights of adversaries that failed to train are "
+        "left out."
     )
     columns = {
         "guide": "whose weights: uniform, its own (trained), the base's, the base's shuffled within each text "
@@ -25,12 +27,12 @@ class GuidedMlp(Analysis):
         "kl_weight, start": "of the adversaries that guide them",
     }
     requires = ("guided",)
+    uses = ("base", "adversary")
     figure_names = ("guided_mlp",)
     settings = ("positive_label",)
 
     def run(self, evidence: Evidence, seed: int, positive_label: str | None = None) -> Result:
-        sets = evidence.of("guided")
-        rows = []
+        sets, rows = trained_guides(evidence), []
         for members in by_group(sets).values():
             scores = mean_and_std([sets[spec] for spec in members], positive_label, "f1", "accuracy")
             first = members[0]

@@ -6,6 +6,7 @@ import pandas as pd
 
 from ..specs import by_group
 from .base import Analysis, Evidence, Result, Results
+from .failures import trained_guides
 from .scores import f1_difference_of
 
 
@@ -19,10 +20,11 @@ class GuidedMlpDifferences(Analysis):
         "warning": "what makes the interval weak",
     }
     requires = ("guided",)
+    uses = ("base", "adversary")
     settings = ("positive_label",)
 
     def run(self, evidence: Evidence, seed: int, positive_label: str | None = None) -> Result:
-        sets = evidence.of("guided")
+        sets = trained_guides(evidence)
         guides = {members[0].guided_by: [sets[spec] for spec in members] for members in by_group(sets).values()}
         rows = [
             {"guide_a": a, "guide_b": b, **f1_difference_of(guides[a], guides[b], positive_label, seed)}
@@ -37,8 +39,8 @@ class GuidedMlpDifferences(Analysis):
         def said(a, b) -> str:
             sign, row = (1, pairs[a, b]) if (a, b) in pairs else (-1, pairs[b, a])
             low, high = sorted((sign * row.f1_ci_low, sign * row.f1_ci_high))
-            warning = f", {row.warning}" if row.warning else ""
-            return f"{sign * row.f1_difference:+z.3f} F1 [{low:+z.3f}, {high:+z.3f}{warning}]"
+            found = f"{sign * row.f1_difference:+z.3f} F1"
+            return f"{found} ({row.warning})" if row.warning else f"{found} [{low:+z.3f}, {high:+z.3f}]"
 
         written = [
             "Guided MLP: to a model that sees each token alone, the base's weights are worth "

@@ -12,8 +12,10 @@ from .permutation import Permutation
 from .seed_variance import SeedVariance
 from .transplant import Transplant
 from .uniform_baseline import UniformBaseline
+from .verdicts import Verdicts
 
 PROTOCOL: tuple[Analysis, ...] = (
+    Verdicts(),
     Classifiers(),
     UniformBaseline(),
     SeedVariance(),

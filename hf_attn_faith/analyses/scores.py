@@ -1,5 +1,7 @@
 """Accuracy, F1 and AUC of a prediction set, and of groups of them."""
 
+from collections.abc import Iterable
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -44,6 +46,11 @@ def positive_index(dataset: datasets.Dataset, positive_label: str | None) -> int
     return names.index(positive_label)
 
 
+def predicted_labels(sets: Iterable[datasets.Dataset]) -> np.ndarray:
+    """What each model predicts of each text, (models, N)."""
+    return np.array([np.array(prediction_set["probabilities"][:]).argmax(1) for prediction_set in sets])
+
+
 def mean_and_std(sets: list[datasets.Dataset], positive_label: str | None, *names: str) -> dict[str, float]:
     """Mean and standard deviation (undefined for one model) of scores over models: `NAME_mean`, `NAME_std`."""
     table = pd.DataFrame([scores(prediction_set, positive_label) for prediction_set in sets])
@@ -56,8 +63,7 @@ def f1_difference_of(
     """The difference of the mean F1 of two groups of models, with its 95 % interval and a warning where it is weak:
     `f1_difference`, `f1_ci_low`, `f1_ci_high`, `warning`."""
     labels = np.array(sets_a[0]["label"][:])
-    predicted = [np.array([np.array(s["probabilities"][:]).argmax(1) for s in sets]) for sets in (sets_a, sets_b)]
+    predicted = [predicted_labels(sets) for sets in (sets_a, sets_b)]
     difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
-    # One model shows nothing of how models of other seeds spread.
     warning = "one model alone" if min(len(sets_a), len(sets_b)) == 1 else ""
     return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True)) | {"warning": warning}

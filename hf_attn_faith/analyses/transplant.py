@@ -14,6 +14,7 @@ from ..prediction import padded_attention, padded_token_logits
 from ..specs import by_group
 from .base import Analysis, Evidence, Result, Results
 from .comparison import compare
+from .failures import failed_adversaries
 from .instance_attack import exact_attack
 
 
@@ -31,18 +32,19 @@ class Transplant(Analysis):
         "realised_mean, realised_median": "their JSD as a share of the largest that any attention could have there, at "
         "most 1; for two labels only",
         "undefined": "texts without a realised share, since that maximum is 0",
-        "seeds": "adversaries",
+        "seeds": "adversaries that trained",
     }
     requires = ("base", "adversary", "token_logits")
 
     def run(self, evidence: Evidence, seed: int) -> Result:
+        failed = failed_adversaries(evidence)
         sets, rows, instances = evidence.of("adversary"), [], []
-        for members in by_group(sets).values():
+        for members in by_group(spec for spec in sets if spec not in failed).values():
             group = [transplant(evidence.base, sets[spec]).assign(model=spec.name, **spec.columns) for spec in members]
             facts = {"kl_weight": members[0].kl_weight, "start": members[0].start}
             rows.append(facts | summarise(pd.concat(group)) | {"seeds": len(group)})
             instances += group
-        return Result(pd.DataFrame(rows), pd.concat(instances, ignore_index=True))
+        return Result(pd.DataFrame(rows), pd.concat(instances, ignore_index=True) if instances else None)
 
     def sentences(self, results: Results) -> list[str]:
         table = results[self.name].table

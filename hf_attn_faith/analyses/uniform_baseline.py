@@ -46,23 +46,18 @@ class UniformBaseline(Analysis):
         figure = Figure(figsize=(5.2, 2.4))
         trained = scores[scores.index.isin(["base", "seed"])]
         dots(figure.subplots(), {"trained attention": trained, "uniform attention": scores[["uniform"]]})
-        row = results[self.name].table.iloc[0]
-        figure.suptitle(
-            f"Difference {row.f1_difference:+.3f}, 95 % interval [{row.f1_ci_low:+.3f}, {row.f1_ci_high:+.3f}]",
-            fontsize=10,
-        )
+        figure.suptitle(f"Difference {_difference(results[self.name].table.iloc[0])}", fontsize=10)
         return {self.name: figure}
 
     def sentences(self, results: Results) -> list[str]:
-        row = results[self.name].table.iloc[0]
-        interval = f"{row.f1_difference:+z.3f} F1, 95 % interval [{row.f1_ci_low:+z.3f}, {row.f1_ci_high:+z.3f}]"
-        interval += f", {row.warning}" if row.warning else ""
-        if row.f1_ci_low > 0:
-            return [
-                f"Uniform baseline: trained attention does better than uniform weights ({interval}): the task can "
-                "test it."
-            ]
         return [
-            f"Uniform baseline: no gain from trained attention is shown ({interval}); where attention is not needed, "
-            "the task is a weak testbed, and every sentence below carries that caveat."
+            f"Uniform baseline: trained attention gains {_difference(results[self.name].table.iloc[0])} over uniform "
+            "weights; where it gains nothing, the task does not need attention and is a weak testbed for all that "
+            "follows."
         ]
+
+
+def _difference(row) -> str:
+    if row.warning:
+        return f"{row.f1_difference:+z.3f} F1 ({row.warning})"
+    return f"{row.f1_difference:+z.3f} F1, 95 % interval [{row.f1_ci_low:+z.3f}, {row.f1_ci_high:+z.3f}]"

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from scipy.stats import t
 
-LN2 = np.log(2)
+from ..divergences import LN2
+
 # Of Okabe and Ito: told apart by the colour-blind, and of different greys.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = "osD^vP"

@@ -28,6 +28,7 @@ from .stage import Stage
 
 # Bytes that the training of a model on texts of some hundred words takes at its height.
 WORKER_MEMORY = 1.5e9
+MARGINS = ("margin_f1", "margin_tvd", "margin_jsd")
 ALL_SPLITS = ("train", "validation", "test")
 
 
@@ -182,6 +183,7 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
             if store.finished_hash(planned[0], run) == planned[0].hash:
                 _check(config, run)  # before anything is taken away
             store.remove_outdated(planned, run, overwrite)
+            _write_protocol(config, run)
             _make(planned, run, config, progress)
         except InputError:
             # Under the lock: who is refused it must not take away what its holder has begun.
@@ -220,6 +222,13 @@ def default_workers() -> int:
     cpus = joblib.cpu_count()  # as cgroup and affinity allow
     room = int(psutil.virtual_memory().available / WORKER_MEMORY)
     return max(1, min(torch.cuda.device_count() or cpus, room))
+
+
+def _write_protocol(config: AuditArguments, run: Run) -> None:
+    """Once and for all."""
+    margins = {name: getattr(config, name) for name in MARGINS}
+    if not run.protocol_path.exists():
+        run.protocol_path.write_text(yaml.safe_dump({"margins": margins}, sort_keys=False), encoding="utf-8")
 
 
 def _write_settings(config: AuditArguments, run: Run) -> None:

@@ -2,6 +2,7 @@
 
     OUTPUT_DIR/
       audit.yaml                   the settings as last asked
+      protocol.yaml                what was written down before anything was trained: the margins of the verdicts
       data/                        encoded splits, tokenizer, word vectors
       models/NAME/                 a complete repo each: loads alone with the Auto classes
       predictions/NAME/SPLIT/      prediction sets; the base's for test has its token logits
@@ -112,6 +113,15 @@ class Run:
     def settings(self) -> dict:
         """The settings as last asked."""
         return yaml.safe_load(self.settings_path.read_text(encoding="utf-8"))
+
+    @property
+    def protocol_path(self) -> Path:
+        return self.path / "protocol.yaml"
+
+    @cached_property
+    def first_margins(self) -> dict[str, float]:
+        """The margins of the verdicts as they were written down before anything was trained."""
+        return yaml.safe_load(self.protocol_path.read_text(encoding="utf-8"))["margins"]
 
     @property
     def tables(self) -> Path:

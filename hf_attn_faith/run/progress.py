@@ -14,7 +14,7 @@ class Progress:
         self.number, self.total = 0, len(unfinished)
         self.shares: dict[Stage, float] = {}
         self.bar = tqdm(
-            total=sum(stage.cost for stage in unfinished),
+            total=sum(stage.cost for stage in unfinished) + 1e-6,  # shares do not add up to the last digit
             disable=not shown,
             bar_format="{percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left: {desc}",
             smoothing=0,  # stages take their time unevenly: by the mean of all so far
