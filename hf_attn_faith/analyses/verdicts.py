@@ -104,8 +104,8 @@ def judge_uniqueness(groups: Mapping[str, tuple[Difference, Difference]], margin
         return Verdict(
             UNIQUE, "ruled out", quantity, *jsd, **facts,
             reason=f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, while "
-            f"their outputs are no further from the base's than other seeds' by more than {margins.tvd:g}: {interval(tvd)} "
-            f"of TVD. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each.",
+            f"their outputs are no further from the base's than other seeds' by more than {margins.tvd:g}: "
+            f"{interval(tvd)} of TVD. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each.",
         )  # fmt: skip
     name = max(groups, key=lambda name: groups[name][0].estimate)
     jsd, tvd = groups[name]
@@ -113,8 +113,8 @@ def judge_uniqueness(groups: Mapping[str, tuple[Difference, Difference]], margin
         return Verdict(
             UNIQUE, "not ruled out", quantity, *jsd, **facts,
             reason=f"Of {looked_at} groups of adversaries every one either attends within {margins.jsd:g} nats of "
-            f"where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. The furthest in "
-            f"attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD.",
+            f"where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. The furthest "
+            f"in attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD.",
         )  # fmt: skip
     return Verdict(
         UNIQUE, "undecided", quantity, *jsd, **facts,
@@ -288,8 +288,8 @@ class Verdicts(Analysis):
     title = "Verdicts"
     caption = (
         "Four readings of attention, and what the evidence does to them. *Ruled out* and *not ruled out* are shown by "
-        "a bound of the interval against the margin; *undecided* says that it lies on both sides; *not tested* says why. "
-        "A reading that is not ruled out is not thereby shown to hold, and there is no score."
+        "a bound of the interval against the margin; *undecided* says that it lies on both sides; *not tested* says "
+        "why. A reading that is not ruled out is not thereby shown to hold, and there is no score."
     )
     columns = {
         "reading": "what somebody may want to read into attention",
