@@ -109,7 +109,33 @@ class ClassifierArguments(StepArguments):
 
 
 @dataclass
-class AuditArguments(ClassifierArguments, DataArguments):
+class AttackArguments:
+    """Instance attacks."""
+
+    epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
+
+    def __post_init__(self):
+        if not self.epsilons:
+            raise InputError("--epsilons needs at least one value, such as 0.05.")
+        for epsilon in self.epsilons:
+            if not 0 < epsilon <= 1:
+                raise InputError(
+                    f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05."
+                )
+
+
+@dataclass
+class PermutationArguments:
+    """Permutations."""
+
+    permutations: int = option(100, "Random permutations of each text's attention.")
+
+    def __post_init__(self):
+        require_at_least(self, 1, "permutations")
+
+
+@dataclass
+class AuditArguments(AttackArguments, PermutationArguments, ClassifierArguments, DataArguments):
     """The whole protocol."""
 
     output_dir: str = option(None, "Directory of the run.")
@@ -125,8 +151,6 @@ class AuditArguments(ClassifierArguments, DataArguments):
     )
     adversary_epochs: int = option(40, "Epochs of an adversary at most.")
     adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
-    epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
-    permutations: int = option(100, "Random permutations of each text's attention.")
     margin_f1: float = option(0.02, "The largest difference of F1 that counts as none in a verdict.")
     margin_tvd: float = option(0.05, "The same of the TVD of outputs.")
     margin_jsd: float = option(0.05, "The same of the JSD of attentions, in nats.")
@@ -141,11 +165,12 @@ class AuditArguments(ClassifierArguments, DataArguments):
         if not self.output_dir:
             raise InputError("--output_dir is missing: name a directory for the run.")
         require_at_least(self, 1, "num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience")
-        require_at_least(self, 1, "permutations", "num_workers")
+        require_at_least(self, 1, "num_workers")
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
-        require_epsilons(self)
+        AttackArguments.__post_init__(self)
+        PermutationArguments.__post_init__(self)
         for name in ("margin_f1", "margin_tvd", "margin_jsd"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"--{name} {getattr(self, name)} is not between 0 and 1.")
@@ -164,15 +189,6 @@ def require_at_least(arguments, minimum: int, *names: str) -> None:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
             raise InputError(f"--{name} {value} is too small: give at least {minimum}.")
-
-
-def require_epsilons(arguments) -> None:
-    """Raises `InputError` where `epsilons` is empty or has a value that is no distance of probabilities."""
-    if not arguments.epsilons:
-        raise InputError("--epsilons needs at least one value, such as 0.05.")
-    for epsilon in arguments.epsilons:
-        if not 0 < epsilon <= 1:
-            raise InputError(f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05.")
 
 
 def require_fractions(validation_fraction: float, test_fraction: float | None) -> None:

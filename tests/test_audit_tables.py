@@ -31,7 +31,8 @@ BASE = ModelSpec("base")
 
 
 def result_of(analysis, models, **settings):
-    return analysis.run(Evidence({spec: {"test": sets} for spec, sets in models.items()}), 0, **settings)
+    sets = {spec: {"test": prediction_set, "validation": prediction_set} for spec, prediction_set in models.items()}
+    return analysis.run(Evidence(sets), 0, **settings)
 
 
 def table_of(analysis, models, **settings):
@@ -51,7 +52,9 @@ def test_uniform_baseline():
     # Of a sample, and undefined for one model.
     assert table.f1_std.base == pytest.approx(1 / 3 / np.sqrt(2)) and np.isnan(table.f1_std.uniform)
     assert table.f1_difference.base == pytest.approx(1 / 6)
-    assert table.f1_ci_low.base < 1 / 6 < table.f1_ci_high.base and table.warning.base == "one model alone"
+    # One uniform model shows nothing of how others would spread: there is no interval.
+    assert np.isnan(table.f1_ci_low.base) and np.isnan(table.f1_ci_high.base)
+    assert table.warning.base == "one model alone"
 
 
 def test_the_positive_label():
@@ -115,7 +118,11 @@ def test_calibration(seeds, adversaries, warning):
     assert row.jsd_difference == pytest.approx(LN2 / 2) and row.tvd_difference == pytest.approx(-0.1)
     # Further away on two texts of the four, and as far on the others.
     assert row.superiority == pytest.approx(0.75)
-    assert row.jsd_ci_low <= row.jsd_difference <= row.jsd_ci_high and row.warning == warning
+    assert row.warning == warning
+    if adversaries > 1 and seeds > 2:
+        assert row.jsd_ci_low <= row.jsd_difference <= row.jsd_ci_high <= LN2
+    else:
+        assert np.isnan(row.jsd_ci_low) and np.isnan(row.tvd_ci_high)
 
 
 def test_guides():
@@ -137,3 +144,28 @@ def test_guides():
             ("base", "adversary-0.01-other-seed"): 1 / 6,
         }
     )
+
+
+def test_adversaries_that_failed_are_counted_and_left_out():
+    """On validation no nearer to the base than the best constant output, here the one that says ½: a TVD of ½."""
+    models = {
+        BASE: model(),
+        ModelSpec("seed", 1): model(first=(0, 1, 1, 1)),
+        adversary(0.01, "warm", 0): model(first=(0, 0, 0, 0), sure=0.9),
+        adversary(0.01, "warm", 1): model(HALF, first=(0, 0, 1, 1)),
+        adversary(0.02, "warm", 0): model(HALF, first=(0, 0, 1, 1)),
+    }
+    result = result_of(Adversaries(), models, positive_label=None)
+    assert result.table[["kl_weight", "trained", "failed", "seeds"]].values.tolist() == [
+        [0.01, 1, 1, 1],
+        [0.02, 0, 1, 0],
+    ]
+    assert result.table.jsd_mean.tolist() == pytest.approx([LN2, np.nan], nan_ok=True)
+    assert result.instances[result.instances.failed].model.unique().tolist() == [
+        "adversary-0.01-warm-1", "adversary-0.02-warm-0",
+    ]  # fmt: skip
+    assert table_of(Calibration(), models).kl_weight.tolist() == [0.01]
+    guided = {ModelSpec("guided", spec.seed, spec.kl_weight, spec.start, "adversary"): model()
+              for spec in models if spec.role == "adversary"}  # fmt: skip
+    table = table_of(GuidedMlp(), models | guided, positive_label=None)
+    assert table[["guide", "seeds"]].values.tolist() == [["adversary-0.01-warm", 1]]

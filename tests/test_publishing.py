@@ -28,9 +28,10 @@ from transformers.utils import logging as transformers_logging
 
 from hf_attn_faith import metrics
 from hf_attn_faith.arguments import AuditArguments
-from hf_attn_faith.cli import load_classifier, main
+from hf_attn_faith.cli.main import main
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.hub import publishing
+from hf_attn_faith.hub.loading import load_classifier
 from hf_attn_faith.hub.model_cards import render_card
 from hf_attn_faith.hub.publishing import publish_run, select_models
 from hf_attn_faith.run.audit import run_audit
@@ -516,7 +517,8 @@ def test_with_the_client_for_xet(hub, run, run_python):
     hub.storage = "regular"
     for _ in range(2):
         run_python(
-            f"from hf_attn_faith.cli import main\nassert main(['publish', {str(run)!r}, '--namespace', 'tester']) == 0",
+            f"from hf_attn_faith.cli.main import main\n"
+            f"assert main(['publish', {str(run)!r}, '--namespace', 'tester']) == 0",
             without_package=False,
             env={"HF_HUB_DISABLE_XET": "0"},
         )
