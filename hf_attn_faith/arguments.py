@@ -107,6 +107,18 @@ class ClassifierArguments(StepArguments):
             raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
 
 
+@dataclass
+class AdversaryArguments(StepArguments):
+    """How adversaries are trained."""
+
+    adversary_epochs: int = option(40, "Epochs of an adversary at most.")
+    adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "adversary_epochs", "adversary_patience")
+
+
 def require_at_least(arguments, minimum: int, *names: str) -> None:
     """Raises `InputError` for the first of the named options that is given and below the minimum."""
     for name in names:

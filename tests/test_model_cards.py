@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.toy import toy_dataset
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_training import toy_dataset
 from transformers import AutoModelForSequenceClassification
 
 from hf_attn_faith.data.tokenization import train_word_tokenizer

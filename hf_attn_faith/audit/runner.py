@@ -1,7 +1,6 @@
 """Runs the stages of an audit. The disk is the only state: a stage is finished when its directory is in place."""
 
 import fcntl
-import gc
 import hashlib
 import json
 import logging
@@ -21,6 +20,7 @@ from tqdm.auto import tqdm
 from ..analyses.scores import positive_index
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
+from ..process import set_up
 from .plan import AuditConfig, Stage, plan
 from .stages import Place
 
@@ -43,10 +43,7 @@ def run_audit(config: AuditConfig, overwrite: bool = False, progress: bool = Tru
     """
     run_dir = Path(config.output_dir)
     stages = plan(config)
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
-    # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
-    gc.freeze()
+    set_up(config.num_threads)
     existed = run_dir.exists()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -16,13 +16,14 @@ from ..analyses import importance, instance_attack, permutation, transplant
 from ..analyses.bootstrap import f1_difference, mean_difference, superiority
 from ..analyses.comparison import compare
 from ..analyses.scores import positive_index, scores
-from ..arguments import ClassifierArguments, DataArguments
+from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments
 from ..data.preparation import prepare
 from ..data.tokenization import special_token_ids
 from ..data.word_vectors import WordVectors, read_word_vectors
 from ..prediction import predict
+from ..recipes import adversary_recipe
 from ..reporting.tables import write_summary
-from ..training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
+from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
 from ..training.classification import classifier_trainer, train_and_save
 
 
@@ -103,16 +104,13 @@ def train_model(
 def train_adversary(place: Place, kl_weight: float, start: str, epochs: int, patience: int, classifier: dict) -> None:
     """Trains one model-consistent adversary of the run's base."""
     base = place.model("base")
-    arguments = AdversarialTrainingArguments(
-        output_dir=str(place.path / "checkpoints"),
-        seed=place.seed,
-        kl_weight=kl_weight,
-        num_train_epochs=epochs,
-        early_stopping_patience=patience,
-        per_device_train_batch_size=classifier["batch_size"],
-        learning_rate=classifier["learning_rate"],
-        bf16=classifier["bf16"],
-        disable_tqdm=True,
+    settings = AdversaryArguments(
+        **{name: classifier[name] for name in ("batch_size", "learning_rate", "bf16")},
+        adversary_epochs=epochs,
+        adversary_patience=patience,
+    )
+    arguments = adversary_recipe(
+        settings, kl_weight, output_dir=str(place.path / "checkpoints"), seed=place.seed, disable_tqdm=True
     )
     trainer = ModelConsistentAdversarialTrainer(
         new_adversary(base, start, place.seed, place.word_vectors()),
