@@ -109,6 +109,18 @@ class ClassifierArguments(StepArguments):
 
 
 @dataclass
+class AdversaryArguments(StepArguments):
+    """How adversaries are trained."""
+
+    adversary_epochs: int = option(40, "Epochs of an adversary at most.")
+    adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "adversary_epochs", "adversary_patience")
+
+
+@dataclass
 class AttackArguments:
     """Instance attacks."""
 
@@ -135,7 +147,7 @@ class PermutationArguments:
 
 
 @dataclass
-class AuditArguments(AttackArguments, PermutationArguments, ClassifierArguments, DataArguments):
+class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, ClassifierArguments, DataArguments):
     """The whole protocol."""
 
     output_dir: str = option(None, "Directory of the run.")
@@ -149,8 +161,6 @@ class AuditArguments(AttackArguments, PermutationArguments, ClassifierArguments,
         "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
         "initial weights), warm (the trained base with a new attention layer).",
     )
-    adversary_epochs: int = option(40, "Epochs of an adversary at most.")
-    adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
     margin_f1: float = option(0.02, "The largest difference of F1 that counts as none in a verdict.")
     margin_tvd: float = option(0.05, "The same of the TVD of outputs.")
     margin_jsd: float = option(0.05, "The same of the JSD of attentions, in nats.")
@@ -164,8 +174,8 @@ class AuditArguments(AttackArguments, PermutationArguments, ClassifierArguments,
         ClassifierArguments.__post_init__(self)
         if not self.output_dir:
             raise InputError("--output_dir is missing: name a directory for the run.")
-        require_at_least(self, 1, "num_seeds", "adversary_seeds", "adversary_epochs", "adversary_patience")
-        require_at_least(self, 1, "num_workers")
+        AdversaryArguments.__post_init__(self)
+        require_at_least(self, 1, "num_seeds", "adversary_seeds", "num_workers")
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")

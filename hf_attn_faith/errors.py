@@ -2,7 +2,8 @@
 
 
 class InputError(ValueError):
-    """Bad input: the message names the culprit (column, row, file, option) and the way out, in one line.
+    """Bad input: the message names the culprit (column, row, file, parameter) and the way out, in one line.
 
-    The command line prints it without a traceback and exits with code 2.
+    Parameters stand in it as in Python, in backticks: `kl_weight`. The command line prints it without a traceback, its
+    own options among them as `--kl_weight`, and exits with code 2.
     """

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.toy import toy_dataset
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_training import toy_dataset
 from transformers import AutoModelForSequenceClassification
 
 from hf_attn_faith.analyses.base import Result
@@ -259,14 +259,14 @@ def run_dir(tokenizer, tmp_path):
     run = tmp_path / "private" / "run"
     models = {
         BASE: ({"architecture": "lstm", "attention_type": "additive"}, {}),
-        ADVERSARY: ({"epochs": 40, "patience": 10}, {}),
+        ADVERSARY: ({"adversary": {"adversary_epochs": 40, "batch_size": 32}}, {}),
         GUIDED: ({"architecture": "mlp", "attention_type": "imposed"}, {"attention_type": "imposed"}),
     }
     classifier = {"num_train_epochs": 8, "batch_size": 32, "learning_rate": 0.001, "class_weights": "balanced"}
     for spec, (training, config) in models.items():
         place = run / "models" / spec.name
         new_model(tokenizer, "mlp" if spec.role == "guided" else "lstm", **config).save_pretrained(place)
-        settings = {"spec": asdict(spec), **training, "classifier": classifier}
+        settings = {"spec": asdict(spec), **({"classifier": classifier} | training)}
         (place / "stage.json").write_text(json.dumps({"settings": settings, "versions": {"torch": "2.13.0"}}))
     (tmp_path / "private" / "reviews").mkdir()
     write_contents(run, "dataset_name", "tokenizer", "word_vectors")
@@ -302,7 +302,7 @@ def test_facts_of_a_run(run_dir):
     adversary = facts_from_run(Run(run_dir), ADVERSARY)
     assert adversary.kind == "adversary"
     assert adversary.metrics == pytest.approx({"accuracy": 0.8, "f1": 0.7, "roc_auc": 0.9, "tvd": 0.2, "jsd": 0.6})
-    assert adversary.settings.items() >= {"kl_weight": 0.02, "start": "warm", "batch_size": 32}.items()
+    assert adversary.settings.items() >= {"kl_weight": 0.02, "start": "warm", "batch_size": 32, "epochs": 40}.items()
     assert not adversary.settings.keys() & {"num_train_epochs", "class_weights"}
     guided = facts_from_run(Run(run_dir), GUIDED)
     assert (guided.kind, guided.guide) == ("guided", "adversary-0.02-warm-1")

@@ -44,6 +44,11 @@ DATA_SETTINGS = (
     "dataset_config", "max_train_samples", "clean_markup", "tokenizer", "lowercase", "digits", "min_frequency",
     "max_vocab_size", "max_length", "positive_label",
 )  # fmt: skip
+# Of `TrainingArguments`.
+ARGUMENTS = (
+    "kl_weight", "num_train_epochs", "early_stopping_patience", "per_device_train_batch_size", "learning_rate",
+    "weight_decay", "class_weights", "bf16", "seed",
+)  # fmt: skip
 TRAINING_SETTINGS = (
     "kl_weight", "start", "epochs", "patience", "num_train_epochs", "batch_size", "learning_rate", "class_weights",
     "bf16",
@@ -147,12 +152,11 @@ def facts_from_run(run: Run, spec: ModelSpec) -> ModelFacts:
         settings["tokenizer"] = _last_part(settings["tokenizer"])
     if audit["word_vectors"] is not None:
         settings["word_vectors"] = _last_part(audit["word_vectors"])
-    training = record["settings"]["classifier"] | record["settings"]["spec"] | record["settings"]
+    training = record["settings"].get("classifier", {})
     if spec.role == "adversary":
-        # An adversary is trained without labels, for epochs of its own.
-        del training["num_train_epochs"], training["class_weights"]
-    else:
-        del training["kl_weight"], training["start"]
+        adversary = record["settings"]["adversary"]
+        training = {name.removeprefix("adversary_"): value for name, value in adversary.items()}
+        training |= {"kl_weight": spec.kl_weight, "start": spec.start}
     return facts_from_config(
         AutoConfig.from_pretrained(run.model(spec).path),
         spec.name,
@@ -255,6 +259,34 @@ def write_default_card(directory: str | Path, model: PreTrainedModel, repo_id: s
     if card.split() in ([], empty.split()) or (model.config.adversarial_attention and WARNING not in card):
         name = repo_id.split("/")[-1] if repo_id else f"{model.config.model_type} classifier"
         path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)), encoding="utf-8")
+
+
+def write_training_card(
+    directory: str | Path,
+    model: PreTrainedModel,
+    repo_id: str | None,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    base_model: PreTrainedModel | None,
+    settings: dict,
+    metrics: dict[str, float],
+    **known,
+) -> None:
+    """Writes card and picture of a model from what its trainer knows: all its arguments, and the metrics of the epoch
+    that was kept. `known` are further fields of `ModelFacts`."""
+    facts = facts_from_config(
+        model.config,
+        name,
+        repo_id=repo_id,
+        settings={name: settings[name] for name in ARGUMENTS if name in settings},
+        metrics={name: metrics[name] for name in METRICS if name in metrics},
+        metrics_split="validation",
+        **known,
+    )
+    if base_model is not None and on_hub(base_model.name_or_path):
+        # At which revision it was loaded, transformers does not keep.
+        facts.base_repo = base_model.name_or_path
+    write_card(Path(directory), facts, model, tokenizer, base_model)
 
 
 def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:

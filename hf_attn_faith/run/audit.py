@@ -1,6 +1,5 @@
 """From the settings of an audit to its stages, and these made: the whole protocol, resumable and extendable."""
 
-import gc
 import hashlib
 import shutil
 from dataclasses import asdict, fields, replace
@@ -15,10 +14,11 @@ import yaml
 
 from ..analyses import protocol
 from ..analyses.scores import positive_index
-from ..arguments import AuditArguments, ClassifierArguments, DataArguments
+from ..arguments import AdversaryArguments, AuditArguments, ClassifierArguments, DataArguments
 from ..data.sources import data_files
 from ..errors import InputError
 from ..guides import GUIDES, Guide
+from ..process import set_up
 from ..specs import ModelSpec
 from . import stages, store
 from .executors import InProcess, Local, run_stages
@@ -53,7 +53,10 @@ def contents(config: AuditArguments) -> dict[str, str]:
 
 def plan(config: AuditArguments) -> list[Stage]:
     """The stages of an audit, each behind those that it reads."""
-    classifier = {f.name: getattr(config, f.name) for f in fields(ClassifierArguments) if f.name != "num_threads"}
+    classifier, adversary = (
+        {f.name: getattr(config, f.name) for f in fields(arguments) if f.name != "num_threads"}
+        for arguments in (ClassifierArguments, AdversaryArguments)
+    )
     # The positive label changes scores, never a model; and the data are the same under every seed.
     no_matter = ("positive_label", "seed")
     data_settings = {
@@ -72,7 +75,7 @@ def plan(config: AuditArguments) -> list[Stage]:
 
     def train(spec: ModelSpec, function, inputs: dict, cost: float, **settings) -> Stage:
         """The stage that trains a model, and the one of its prediction sets."""
-        settings = {"spec": asdict(spec), **settings, "classifier": classifier}
+        settings = {"spec": asdict(spec), **settings}
         model = add(
             f"models/{spec.name}", function, partial(SavedModel, spec=spec), {"data": data, **inputs}, settings, cost
         )
@@ -90,7 +93,13 @@ def plan(config: AuditArguments) -> list[Stage]:
 
     def lstm(spec: ModelSpec, attention_type: str) -> Stage:
         return train(
-            spec, stages.train_model, {}, config.num_train_epochs, architecture="lstm", attention_type=attention_type
+            spec,
+            stages.train_model,
+            {},
+            config.num_train_epochs,
+            architecture="lstm",
+            attention_type=attention_type,
+            classifier=classifier,
         )
 
     def mlp(guide: Guide, spec: ModelSpec, guided_by: ModelSpec | None) -> None:
@@ -101,6 +110,7 @@ def plan(config: AuditArguments) -> list[Stage]:
             config.num_train_epochs * 0.3,
             architecture="mlp",
             attention_type=attention_type if guide.attention_type == "trained" else guide.attention_type,
+            classifier=classifier,
         )
 
     base = ModelSpec("base")
@@ -119,8 +129,7 @@ def plan(config: AuditArguments) -> list[Stage]:
                 stages.train_adversary,
                 {"base": base_model},
                 config.adversary_epochs * 0.6,  # it stops early
-                epochs=config.adversary_epochs,
-                patience=config.adversary_patience,
+                adversary=adversary,
             )
     *guides, of_adversary = (guide for guide in GUIDES if not guide.planted or config.dataset_name == "planted")
     for seed, guide in product(range(config.num_seeds), guides):
@@ -166,9 +175,7 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
     """
     run = Run(Path(config.output_dir))
     planned = plan(config)
-    torch.set_num_threads(config.num_threads)
-    # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
-    gc.freeze()
+    set_up(config.num_threads)
     existed = run.path.exists()
     try:
         run.path.mkdir(parents=True, exist_ok=True)

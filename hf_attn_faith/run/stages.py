@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..analyses.base import Analysis, Evidence
-from ..arguments import ClassifierArguments, DataArguments
+from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments
 from ..specs import ModelSpec
 from .layout import Data, PredictionSets, SavedModel
 from .stage import Work
@@ -59,22 +59,17 @@ def train_model(
     _train_quietly(work, trainer)
 
 
-def train_adversary(
-    work: Work, data: Data, base: SavedModel, spec: dict, epochs: int, patience: int, classifier: dict
-) -> None:
+def train_adversary(work: Work, data: Data, base: SavedModel, spec: dict, adversary: dict) -> None:
     """Trains one model-consistent adversary of the run's base."""
-    from ..training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer, new_adversary
+    from ..recipes import adversary_recipe
+    from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
 
     base_model = base.load()
-    arguments = AdversarialTrainingArguments(
+    arguments = adversary_recipe(
+        AdversaryArguments(**adversary),
+        spec["kl_weight"],
         output_dir=str(work.path / "checkpoints"),
         seed=work.seed,
-        kl_weight=spec["kl_weight"],
-        num_train_epochs=epochs,
-        early_stopping_patience=patience,
-        per_device_train_batch_size=classifier["batch_size"],
-        learning_rate=classifier["learning_rate"],
-        bf16=classifier["bf16"],
         disable_tqdm=True,
     )
     trainer = ModelConsistentAdversarialTrainer(

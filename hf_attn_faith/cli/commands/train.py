@@ -29,17 +29,15 @@ class Options(ClassifierArguments, DataArguments):
 
 def run(options: Options) -> None:
     output_dir = new_directory(options.output_dir)
-    import torch
-
     from ...analyses.scores import positive_index
     from ...data.preparation import prepare
     from ...data.word_vectors import read_word_vectors
     from ...hub.publishing import new_model_repo
+    from ...process import set_up
     from ...training.classification import classifier_trainer, train_and_save
     from ..training import finish, tell_epochs
 
-    if options.num_threads is not None:
-        torch.set_num_threads(options.num_threads)
+    set_up(options.num_threads)
     splits, tokenizer = prepare(options)
     positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
