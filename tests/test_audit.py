@@ -16,7 +16,7 @@ import pytest
 from hf_attn_faith.audit import runner, stages
 from hf_attn_faith.audit.plan import AuditConfig, plan
 from hf_attn_faith.audit.runner import StageError, describe, run_audit
-from hf_attn_faith.data.tokenization import encode
+from hf_attn_faith.data.encode import encode
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.reporting.report import render_report
 from hf_attn_faith.reporting.tables import TABLES, read_summary

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.data.word_vectors import WordVectors, load_word_vectors, read_word_vectors
 from hf_attn_faith.errors import InputError
 

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from test_training import toy_dataset
 from transformers import AutoModelForSequenceClassification
 
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.hub.model_cards import (
     SENTENCES,

@@ -18,7 +18,7 @@ from ..analyses.comparison import compare
 from ..analyses.scores import positive_index, scores
 from ..arguments import ClassifierArguments, DataArguments
 from ..data.preparation import prepare
-from ..data.tokenization import special_token_ids
+from ..data.tokenizer import special_token_ids
 from ..data.word_vectors import WordVectors, read_word_vectors
 from ..prediction import predict
 from ..reporting.tables import write_summary

@@ -4,8 +4,9 @@ import datasets
 from transformers import PreTrainedTokenizerFast
 
 from ..arguments import DataArguments, TextArguments
+from .encode import encode
 from .sources import load_text_classification
-from .tokenization import encode, load_tokenizer, train_word_tokenizer
+from .tokenizer import load_tokenizer, train_word_tokenizer
 
 
 def load_texts(arguments: TextArguments) -> datasets.DatasetDict:

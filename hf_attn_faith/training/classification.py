@@ -27,7 +27,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arguments import ClassifierArguments
 from ..data.collation import AttentionCollator, refuse_padding
-from ..data.tokenization import special_token_ids
+from ..data.tokenizer import special_token_ids
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
 from ..hub.model_cards import METRICS, facts_from_config, on_hub, write_card, write_default_card
@@ -142,7 +142,7 @@ class ClassificationTrainer(Trainer):
     Args:
         model: an attention classifier.
         args: `ClassificationTrainingArguments`.
-        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.tokenization.encode`), and
+        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.encode.encode`), and
             `imposed_attention` where attention is imposed.
         **kwargs: the rest of `Trainer`'s arguments; `processing_class=tokenizer` saves the tokenizer beside the model.
 
