@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 import unicodedata
@@ -5,12 +6,13 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_attn_faith.data import tokenizer as module
 from hf_attn_faith.data.tokenizer import load_tokenizer, special_token_ids, train_word_tokenizer
 from hf_attn_faith.errors import InputError
+from hf_attn_faith.models import MlpAttentionConfig, MlpAttentionForSequenceClassification
 
 TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
 
@@ -23,7 +25,12 @@ TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
         ("rock'n'roll don’t", "rock'n'roll don’t"),
         ("a 'sad' film's dogs' end", "a ' sad ' film's dogs ' end"),
         ('"quoted" (well-made) a_b', '" quoted " ( well - made ) a _ b'),
-        ("café e\u0301te\u0301 naïve 😀\tтест 電影", "café été naïve 😀 тест 電影"),
+        ("café e\u0301te\u0301 naïve 😀\tтест", "café été naïve 😀 тест"),
+        ("हिन्दी के शब्द; 한국어 낱말 བོད་སྐད", "हिन्दी के शब्द ; 한국어 낱말 བོད ་ སྐད"),
+        ("那本小说，2小时。", "那 本 小 说 ， 2 小 时 。"),
+        ("新しいiPhoneのケース", "新 し い iphone の ケ ー ス"),
+        ("ไม่ดี ราคา๒๕บาท", "ไ ม่ ดี ร า ค า ๒๕ บ า ท"),
+        ("ខ្មែរ ကမ္ဘာ ຄົນ", "ខ្មែ រ က မ္ဘာ ຄົ ນ"),
         ("1,000 in 1999: 3.5", "1 , 000 in 1999 : 3 . 5"),
         ("<pad> <unk>", "< pad > < unk >"),
         ("  \n ", ""),
@@ -73,7 +80,7 @@ def test_no_character_is_lost(text):
 def test_no_words_at_all():
     with pytest.raises(InputError) as error:
         train_word_tokenizer(TEXTS, min_frequency=9)
-    assert str(error.value) == ("No word for the vocabulary: none stands --min_frequency 9 times in train; lower it.")
+    assert str(error.value) == ("No word for the vocabulary: none stands min_frequency 9 times in train; lower it.")
 
 
 def test_loads_where_the_package_is_not(tmp_path):
@@ -116,7 +123,7 @@ def test_load_tokenizer(tmp_path, bert, caplog):
 def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         load_tokenizer(str(tmp_path))
-    assert str(error.value).startswith(f"--tokenizer {tmp_path} cannot be loaded (")
+    assert str(error.value).startswith(f"tokenizer {tmp_path} cannot be loaded (")
     assert str(error.value).endswith(
         "): give a folder with tokenizer.json or the name of a Hub repo, or leave the option out for a word-level "
         "tokenizer."
@@ -126,10 +133,10 @@ def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     class Slow:
         is_fast = False
 
-    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", lambda name: Slow())
+    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", lambda name, **kwargs: Slow())
     with pytest.raises(InputError) as error:
         load_tokenizer("me/slow")
-    assert str(error.value) == ("--tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
+    assert str(error.value) == ("tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
 
 
 def test_special_token_ids(bert):
@@ -141,3 +148,49 @@ def test_special_token_ids(bert):
     tokenizer.post_processor = processors.TemplateProcessing(single="</s> $0", special_tokens=[("</s>", 0)])
     names = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>", "pad_token": "[PAD]"}
     assert special_token_ids(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)) == [0]
+
+
+def test_no_word_of_a_script_with_spaces_changed():
+    """Whatever is not of a script without spaces is split as by the expression for words of scripts with them."""
+    spaced = r"[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{N}\p{M}]+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|\S"
+    split, by_character, reference = (
+        pre_tokenizers.Split(Regex(expression), "removed", invert=True)
+        for expression in (module.WORD, f"[{module.CHARACTER}]", spaced)
+    )
+    characters = [
+        chr(code) for code in range(0x20, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")
+    ]
+    rng = random.Random(0)
+    rng.shuffle(characters)
+    text = "".join(c + rng.choice(["", "", "'", "s", " ", "n’t"]) for c in characters)
+    kept = "".join(c for c in text if not by_character.pre_tokenize_str(c))
+    assert 30_000 < len(kept) < len(text) - 20_000
+    assert split.pre_tokenize_str(kept) == reference.pre_tokenize_str(kept)
+
+
+def test_a_foreign_tokenizer_gives_what_the_classifiers_take(hub, run_python, bert, tmp_path):
+    bert.model_input_names = bert.init_kwargs["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    bert.save_pretrained(tmp_path / "bert")
+    assert "token_type_ids" in AutoTokenizer.from_pretrained(tmp_path / "bert")("good film")
+    tokenizer = load_tokenizer(str(tmp_path / "bert"))
+    config = MlpAttentionConfig(
+        vocab_size=len(tokenizer), embedding_size=4, hidden_size=4, excluded_token_ids=special_token_ids(tokenizer)
+    )
+    model = MlpAttentionForSequenceClassification(config)
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    printed = run_python(f"""
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+        name = {str(tmp_path / "model")!r}
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=True)
+        model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=True)
+        batch = tokenizer(["good film", "[SEP] film film good"], padding=True, return_tensors="pt")
+        print(sorted(batch))
+        print(model(**batch).logits[0].softmax(-1).max().item())
+        print(pipeline("text-classification", name, trust_remote_code=True)("good film")[0]["score"])
+    """)
+    names, by_model, by_pipeline = printed.splitlines()
+    assert names == "['attention_mask', 'input_ids']"
+    assert float(by_model) == pytest.approx(float(by_pipeline), abs=1e-6)

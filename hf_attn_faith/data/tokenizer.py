@@ -6,16 +6,30 @@ from typing import Literal
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import LARGE_INTEGER
 
 from ..errors import InputError
 
 logger = logging.getLogger(__name__)
 
 PAD, UNK = "<pad>", "<unk>"
+# No token types: the classifiers do not know them, and take the tokenizer's whole output.
+MODEL_INPUT_NAMES = ["input_ids", "attention_mask"]
 
+# The scripts that put no space between words.
+UNSPACED = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Le}\p{New_Tai_Lue}"
+    r"\p{Tai_Tham}\p{Tai_Viet}\p{Javanese}\p{Balinese}"
+)
+# A letter of theirs; so is the sign that makes a Japanese vowel long, which belongs to two of them.
+CHARACTER = rf"[{UNSPACED}\u30fc\uff70]&&[\p{{L}}\p{{Nl}}]"
+# With its vowels and tones, and the consonants that the signs of Khmer, Burmese and Tai Tham stack below it.
+CLUSTER = rf"[{CHARACTER}]\p{{M}}*(?:(?<=[\u17d2\u1039\u1a60])[{CHARACTER}]\p{{M}}*)*"
+# Any other letter or digit.
+LETTER = rf"[\p{{L}}\p{{N}}\p{{M}}&&[^{CHARACTER}]]"
 # A word with its inner apostrophes (don't, rock'n'roll); a clitic that a treebank left standing alone ('s, 'll; its n't
-# is a word already); else one character: a punctuation mark, a symbol.
-WORD = r"[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{N}\p{M}]+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|\S"
+# is a word already); else one character: of a script without spaces, a punctuation mark, a symbol.
+WORD = rf"{CLUSTER}|{LETTER}+(?:['’]{LETTER}+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|\S"
 NUMBER = r"\p{Nd}+(?:[.,]\p{Nd}+)*"
 
 
@@ -29,9 +43,10 @@ def train_word_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """A word-level tokenizer whose vocabulary comes from the given texts (those of train) alone.
 
-    Words keep inner apostrophes, punctuation marks are tokens of their own, no special tokens are added. `<pad>` is 0,
-    `<unk>` is 1, words follow by frequency and then by alphabet: the same texts give the same ids. It saves with
-    `save_pretrained` and loads with `AutoTokenizer` where this package is not installed.
+    Words keep inner apostrophes, punctuation marks are tokens of their own, no special tokens are added. Where a script
+    has no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese), every character with its marks is a
+    token. `<pad>` is 0, `<unk>` is 1, words follow by frequency and then by alphabet: the same texts give the same ids.
+    It saves with `save_pretrained` and loads with `AutoTokenizer` where this package is not installed.
 
     Args:
         texts: the texts of the train split.
@@ -62,14 +77,14 @@ def train_word_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() == 2:
         raise InputError(
-            f"No word for the vocabulary: none stands --min_frequency {min_frequency} times in train; lower it."
+            f"No word for the vocabulary: none stands min_frequency {min_frequency} times in train; lower it."
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNK,
         padding_side="right",
-        model_input_names=["input_ids", "attention_mask"],
+        model_input_names=MODEL_INPUT_NAMES,
         clean_up_tokenization_spaces=False,
         # A text that says "<pad>" must not be taken for padding.
         split_special_tokens=True,
@@ -77,7 +92,8 @@ def train_word_tokenizer(
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """An existing fast tokenizer, by the name of a Hub repo or a folder, padding on the right.
+    """An existing fast tokenizer, by the name of a Hub repo or a folder, padding on the right and
+    giving what the classifiers take.
 
     One without a pad token (GPT-2's) gets a new `<pad>`, not its end token: that one may stand in texts, where it
     would be taken for padding. The classifiers are trained from scratch and have a row for it.
@@ -86,15 +102,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         InputError: it cannot be loaded, or is not a fast tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, model_input_names=MODEL_INPUT_NAMES)
     except Exception as error:  # whatever it may be: a folder or repo holds what somebody else put there
         raise InputError(
-            f"--tokenizer {name} cannot be loaded ({one_line(error)}): give a folder with tokenizer.json or the name "
+            f"tokenizer {name} cannot be loaded ({one_line(error)}): give a folder with tokenizer.json or the name "
             "of a Hub repo, or leave the option out for a word-level tokenizer."
         ) from error
     if not tokenizer.is_fast:
         raise InputError(
-            f"--tokenizer {name} is not a fast tokenizer ({type(tokenizer).__name__}): take one with tokenizer.json."
+            f"tokenizer {name} is not a fast tokenizer ({type(tokenizer).__name__}): take one with tokenizer.json."
         )
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:
@@ -108,6 +124,17 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     these too where the tokenizer puts them around every text."""
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.pad_token_id}
     return sorted(special | set(tokenizer("")["input_ids"]))
+
+
+def text_settings(tokenizer: PreTrainedTokenizerBase) -> dict:
+    """How texts were treated for the model that the tokenizer was saved with, as far as it knows: `max_length`, the
+    tokens they were cut to, and `clean_markup`. `data.preparation.prepare` leaves both in it."""
+    settings = {}
+    if tokenizer.model_max_length < LARGE_INTEGER:  # what transformers takes for no limit
+        settings["max_length"] = tokenizer.model_max_length
+    if "clean_markup" in tokenizer.init_kwargs:
+        settings["clean_markup"] = tokenizer.init_kwargs["clean_markup"]
+    return settings
 
 
 def one_line(error: Exception) -> str:
