@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .arguments import AdversaryArguments as AdversaryArguments
     from .arguments import ClassifierArguments as ClassifierArguments
     from .arguments import DataArguments as DataArguments
+    from .data.encode import encode as encode
     from .data.preparation import prepare as prepare
-    from .data.tokenization import encode as encode
     from .divergences import jsd as jsd
     from .divergences import kl as kl
     from .divergences import tvd as tvd
@@ -57,7 +57,7 @@ _MODULES = {
     "ClassifierArguments": "arguments",
     "DataArguments": "arguments",
     "prepare": "data.preparation",
-    "encode": "data.tokenization",
+    "encode": "data.encode",
     "jsd": "divergences",
     "kl": "divergences",
     "tvd": "divergences",

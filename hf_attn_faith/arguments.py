@@ -1,16 +1,16 @@
 """The options that several commands share, with their help texts. `None` means: not given."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .errors import InputError
 from .specs import Start
 
 
-def option(default, help: str, **metadata):
+def option(default: Any, help: str) -> Any:
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help, **metadata})
-    return field(default=default, metadata={"help": help, **metadata})
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -30,8 +30,13 @@ class TextArguments:
     validation_fraction: float = option(0.1, "Share of train that becomes the validation split where there is none.")
     test_fraction: float | None = option(None, "Share of train that becomes the test split where there is none.")
     max_train_samples: int | None = option(None, "Train on so many texts, drawn at random.")
-    clean_markup: bool = option(False, "Take HTML tags and entities out of the texts.")
-    max_length: int = option(512, "Longer texts are cut to so many tokens (reported).")
+    clean_markup: bool | None = option(
+        None,
+        "Take HTML tags and entities out of the texts (default: as the model was trained, or no).",
+    )
+    max_length: int | None = option(
+        None, "Longer texts are cut to so many tokens, reported (default: as the model was trained, or 512)."
+    )
     split_seed: int = option(42, "Seed of the splits and the sample drawn from the data, and of `planted`.")
     seed: int = option(42, "Everything else that is random derives from it.")
 

@@ -7,7 +7,7 @@ from typing import Literal
 import datasets
 import numpy as np
 
-from .data.tokenization import special_token_ids
+from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .specs import ModelSpec, Role
 

@@ -24,7 +24,7 @@ def predict(
     Args:
         model: an attention classifier, of this package or loaded as remote code.
         dataset: rows of `input_ids`, optionally `label`, `row` and `imposed_attention` (one float a token), as
-            `data.tokenization.encode` makes them.
+            `data.encode.encode` makes them.
         token_logits: also what the frozen model says of each token alone, for the analyses that impose attention.
 
     Returns:

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, TrainingArguments
 
 from .arguments import AdversaryArguments, ClassifierArguments
-from .data.tokenization import special_token_ids
+from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
 

@@ -88,7 +88,7 @@ def run_python(hub, tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def bert():
     """A word-level tokenizer that puts [CLS] and [SEP] around a text."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors

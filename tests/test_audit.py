@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from hf_attn_faith.analyses import protocol
 from hf_attn_faith.analyses.base import Analysis, Result
 from hf_attn_faith.arguments import AuditArguments
-from hf_attn_faith.data.tokenization import encode
+from hf_attn_faith.data.encode import encode
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.guides import guide_of
 from hf_attn_faith.report import build, terminal

@@ -32,7 +32,7 @@ from hf_attn_faith.arguments import TextArguments
 from hf_attn_faith.cli import main as cli
 from hf_attn_faith.cli.main import main
 from hf_attn_faith.data.preparation import load_texts
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
 from hf_attn_faith.run import stages
 from hf_attn_faith.training import classification

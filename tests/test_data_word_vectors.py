@@ -1,5 +1,11 @@
+import bz2
 import gzip
+import io
 import logging
+import lzma
+import struct
+import unicodedata
+import zipfile
 
 import numpy as np
 import pytest
@@ -7,12 +13,26 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.data.word_vectors import WordVectors, load_word_vectors, read_word_vectors
 from hf_attn_faith.errors import InputError
 
 VOCABULARY = {"<pad>": 0, "<unk>": 1, "good": 2, "Bad": 3, "film": 4}
 GLOVE = "good 1 2 3\nother 9 9 9\nbad -1 -2 -3.5e0\n"
+
+
+BINARY = b"2 3\n" + b"".join(
+    word + b" " + struct.pack("3f", *vector) + b"\n"
+    for word, vector in ((b"good", (0.1, 0.2, 0.3)), (b"bad", (4, 5, 6)))
+)
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
 
 
 class Model(nn.Module):
@@ -45,6 +65,18 @@ def write(tmp_path):
         ("fast.vec.gz", gzip.compress(("3 3\n" + GLOVE).encode())),
         ("spaces.txt", GLOVE + ". . . 5 5 5\n"),
         ("not-utf8.txt", GLOVE.encode() + b"\xff\xfe 1 1 1\n"),
+        ("fast.vec.bz2", bz2.compress(("3 3\n" + GLOVE).encode())),
+        ("fast.vec.xz", lzma.compress(("3 3\n" + GLOVE).encode())),
+        ("fast.vec.zip", zipped({"fast.vec": "3 3\n" + GLOVE})),
+        ("misnamed.txt", gzip.compress(GLOVE.encode(), mtime=0)),
+        ("misnamed.gz", GLOVE),
+        ("marked.txt", "\ufeff" + GLOVE),
+        ("marked.vec", "\ufeff3 3\n" + GLOVE),
+        ("tabs.txt", GLOVE.replace(" ", "\t")),
+        ("tab-after-the-word.txt", GLOVE.replace(" ", "\t", 1)),
+        ("aligned.txt", " " + GLOVE.replace(" ", "   ")),
+        ("blank-lines.txt", GLOVE.replace("\n", "\n\n")),
+        ("spaces-first.txt", ". . . 5 5 5\n" + GLOVE),
     ],
 )
 def test_reads_every_style(write, caplog, name, content):
@@ -65,6 +97,26 @@ def test_the_exact_word_goes_before_another_case(write):
     assert read_word_vectors(write("good 1\n"), {"good": 0, "Good": 1}).matrix.tolist() == [[1], [1]]
     for content in ("good 1\nGood 2\n", "Good 2\ngood 1\n"):
         assert read_word_vectors(write(content), {"good": 0, "Good": 1}).matrix.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_composed_or_not_and_any_case(write, form):
+    vocabulary = {"café": 0, "naïve": 1, "ЁЛКА": 2, "σοφός": 3, unicodedata.normalize("NFD", "für"): 4, "ß": 5}
+    text = unicodedata.normalize(form, "café 1\nNAÏVE 2\nёлка 3\nΣΟΦΌΣ 4\nfür 5\nẞ 6\n")
+    vectors = read_word_vectors(write(text), vocabulary)
+    assert dict(zip(vectors.ids.tolist(), vectors.matrix[:, 0].tolist(), strict=True)) == {
+        0: 1, 1: 2, 2: 3, 3: 4, 4: 5, 5: 6
+    }  # fmt: skip
+
+
+def test_what_a_file_lacks_is_told(write, caplog):
+    path = write("1000 3\n" + GLOVE)
+    assert read_word_vectors(path, VOCABULARY).ids.tolist() == [2, 3]
+    assert caplog.messages == [f"{path} announces 1000 words and has 3: was it cut off?"]
+    caplog.clear()
+    path = write("3 3\ngood 1 2 3\ncafé 4 5 6\nnaïve 7 8 9\n".encode("latin-1"))
+    assert read_word_vectors(path, VOCABULARY | {"café": 5}).ids.tolist() == [2]
+    assert caplog.messages == [f"{path}: 2 of 3 words are not UTF-8 and were left out."]
 
 
 def test_the_first_of_a_repeated_word_counts(write):
@@ -111,17 +163,33 @@ def test_load_word_vectors(write):
 @pytest.mark.parametrize(
     ("content", "name", "message"),
     [
-        (b"good 1 2 3\n", "v.vec.gz", "--word_vectors PATH cannot be read (Not a gzipped file (b'go')): give"),
-        (gzip.compress(GLOVE.encode())[:-12], "v.vec.gz", "--word_vectors PATH cannot be read (Compressed file ended"),
+        (
+            BINARY,
+            "w2v.bin",
+            "word_vectors PATH is binary (word2vec's .bin?): give it in text form, a .vec or .txt file.",
+        ),
+        (gzip.compress(BINARY, mtime=0), "w2v.bin.gz", "word_vectors PATH is binary (word2vec's .bin?): give it in text form"),
+        (GLOVE.encode("utf-16"), "v.txt", "word_vectors PATH is UTF-16: save it as UTF-8."),
+        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it in text form"),
+        (zipped({"a.vec": GLOVE, "b.vec": GLOVE}), "v.zip", "word_vectors PATH holds a.vec, b.vec: unpack it and give"),
+        (zipped({"a.vec": GLOVE})[:40], "v.zip", "word_vectors PATH cannot be read (File is not a zip file): give"),
+        ("good 1 2 3\nbad 1 2", "v.vec", "PATH, line 2 ends within its numbers: the file is cut off; fetch it again."),
+        (
+            "good,1,2,3\n",
+            "v.csv",
+            "word_vectors PATH begins without a vector: give a word and its numbers a line, with",
+        ),
+        ("good 0,5 1,5\n", "v.txt", "word_vectors PATH begins without a vector: give a word and its numbers a line, w"),
+        (gzip.compress(GLOVE.encode(), mtime=0)[:-12], "v.vec.gz", "word_vectors PATH cannot be read (Compressed file ended"),
         ("good 1 2 3\nbad 1 2\n", "v.vec", "PATH, line 2 has 2 numbers after the word, the lines before it 3: repair"),
         ("good 1 2\nbad 1 2 3\n", "v.vec", "PATH, line 2 has 3 numbers after the word, the lines before it 2: repair"),
         ("2 3\ngood 1 2\n", "v.vec", "PATH, line 2 has 2 numbers after the word, the lines before it 3: repair"),
         ("good 1 nan 3\n", "v.vec", "PATH, line 1 holds something else than finite numbers: repair the file."),
         ("1 2\ngood inf 3\n", "v.vec", "PATH, line 2 holds something else than finite numbers: repair the file."),
         ("good 1 x 3\n", "v.vec", "PATH, line 1 holds something else than finite numbers: repair the file."),
-        ("other 1 2 3\n", "v.vec", "--word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
-        ("", "v.vec", "--word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
-        ("good\n", "v.vec", "PATH, line 1 holds no vector: give a word and its numbers a line."),
+        ("other 1 2 3\n", "v.vec", "word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
+        ("", "v.vec", "word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
+        ("good\n", "v.vec", "word_vectors PATH begins without a vector: give a word and its numbers a line."),
     ],
 )
 def test_errors_of_the_file(write, content, name, message):
@@ -136,7 +204,9 @@ def test_errors_of_the_file(write, content, name, message):
 def test_a_file_that_is_none(tmp_path, name, reason):
     with pytest.raises(InputError) as error:
         read_word_vectors(tmp_path / name, VOCABULARY)
-    message = f"--word_vectors {tmp_path / name} cannot be read ({reason}): give a .vec, .txt or .gz file."
+    message = (
+        f"word_vectors {tmp_path / name} cannot be read ({reason}): give a .vec or .txt file, which may be compressed."
+    )
     assert str(error.value) == message
 
 

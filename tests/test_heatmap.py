@@ -1,6 +1,7 @@
 """Heatmaps: what is shown, in HTML, in a terminal and in pictures, and that hostile text stays text."""
 
 import doctest
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import hf_attn_faith.figures.heatmap as module
 from hf_attn_faith.errors import InputError
-from hf_attn_faith.figures.heatmap import draw, heatmap, save
+from hf_attn_faith.figures.heatmap import draw, fonts, heatmap, save
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -74,7 +75,6 @@ def test_html_shades_tokens_by_weight_on_one_scale():
         assert f"rgba(0, 114, 178, {shade})" in page and f'title="{weight}"' in page
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_and_does_nothing(text, tmp_path):
     shown = heatmap([text, "fine"], {text: [0.5, 0.5], "other": [0.1, 0.9]}, title=text)
@@ -161,3 +161,20 @@ def test_what_does_not_fit_is_named(tokens, weights, message):
 def test_pictures_are_svg_or_png(tmp_path):
     with pytest.raises(InputError, match=r"\.svg nor \.png"):
         save([heatmap(["a"], [1.0])], tmp_path / "picture.jpg")
+
+
+def test_a_font_that_has_the_characters_is_found(tmp_path, caplog, recwarn):
+    tifinagh = "ⵜⴰⵎⴰⵣⵉⵖ"
+    assert fonts("film é — λ") == ["DejaVu Sans Mono"]
+    assert fonts(f"film {tifinagh}") == ["DejaVu Sans Mono", "DejaVu Sans"]
+    heatmap(["film", tifinagh], [0.5, 0.5]).save(tmp_path / "found.svg")
+    glyphs = re.findall(r'id="DejaVuSans-', (tmp_path / "found.svg").read_text())
+    assert len(glyphs) == len(set(tifinagh))
+    assert not caplog.messages and not recwarn.list
+
+
+def test_characters_that_no_font_has_are_told_once(tmp_path, caplog, recwarn):
+    letter = "\U00011d67"  # of the script Gunjala Gondi
+    heatmap(["film", letter, letter], [0.5, 0.2, 0.3], title=letter).save(tmp_path / "missing.png")
+    assert caplog.messages == [f"No installed font has the characters {letter}: install one, such as Noto Sans CJK."]
+    assert not recwarn.list

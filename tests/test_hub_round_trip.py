@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 
 from hf_attn_faith import models
 from hf_attn_faith.data.collation import AttentionCollator
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.models import (
     LstmAttentionConfig,
     LstmAttentionForSequenceClassification,

@@ -39,7 +39,7 @@ def imports(path: Path):
             yield from [a.name.split(".")[1] for a in node.names if a.name.startswith(f"{PACKAGE.name}.")]
 
 
-@pytest.mark.parametrize("part", FLOOR)
+@pytest.mark.parametrize("part", list(FLOOR))
 def test_imports_point_down(part):
     place = PACKAGE / part
     for path in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:

@@ -1,6 +1,8 @@
 """Model cards: true to the facts, valid, harmless, and what a push writes by default."""
 
+import copy
 import json
+import re
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +21,7 @@ from markdown_it import MarkdownIt
 from transformers import AutoModelForSequenceClassification
 
 from hf_attn_faith.analyses.base import Result
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.figures.heatmap import heatmap, save
 from hf_attn_faith.hub.model_cards import (
@@ -353,6 +355,27 @@ def test_card_and_picture_of_a_model(tokenizer, tmp_path):
             expected = of.eval()(ids).token_log_attention.exp()[0]
         np.testing.assert_allclose(heatmaps[1].token_attention[name], expected, atol=1e-6)
     assert "attention.png" in Page((tmp_path / "README.md").read_text()).targets
+
+
+def test_the_card_says_how_texts_are_treated(tokenizer, tmp_path):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = 5
+    tokenizer.init_kwargs["clean_markup"] = True
+    heatmaps = write_card(tmp_path, facts(), new_model(tokenizer), tokenizer)
+    assert [len(shown.tokens) for shown in heatmaps] == [5] * len(SENTENCES)
+    card = (tmp_path / "README.md").read_text()
+    assert re.search(r"\| max_length +\| 5 +\|", card) and re.search(r"\| clean_markup +\| True +\|", card)
+
+
+def test_sentences_of_unknown_words_are_not_shown(tmp_path):
+    tokenizer = train_word_tokenizer(["这家店的汤很好吃", "nobody wanted to see the film"])
+    [shown] = write_card(tmp_path, facts(), new_model(tokenizer), tokenizer)
+    assert shown.tokens[0] == "nobody"
+    tokenizer = train_word_tokenizer(["这家店的汤很好吃"])
+    (tmp_path / "attention.png").unlink()
+    assert write_card(tmp_path, facts(), new_model(tokenizer), tokenizer) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert "attention.png" not in (tmp_path / "README.md").read_text()
 
 
 def test_imposed_attention_has_no_picture(tokenizer, tmp_path):

@@ -13,7 +13,7 @@ from helpers.toy import adversarial_arguments, classification_arguments, toy_dat
 from transformers import EvalPrediction, TrainerCallback
 
 from hf_attn_faith import divergences
-from hf_attn_faith.data.tokenization import train_word_tokenizer
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
 from hf_attn_faith.prediction import predict, with_base_outputs

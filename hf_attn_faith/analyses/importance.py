@@ -99,7 +99,7 @@ def importance(
 
     Args:
         model: a frozen classifier with attention of its own.
-        dataset: rows of `input_ids`, optionally `label` and `row`, as `data.tokenization.encode` makes them.
+        dataset: rows of `input_ids`, optionally `label` and `row`, as `data.encode.encode` makes them.
         through_attention: as in `gradient_importance`.
         prediction_set: the model's over the dataset, where there is one already.
 

@@ -1,11 +1,17 @@
 """From the options of a command to encoded splits and a tokenizer."""
 
+import logging
+from dataclasses import replace
+
 import datasets
 from transformers import PreTrainedTokenizerFast
 
 from ..arguments import DataArguments, TextArguments
+from .encode import encode
 from .sources import load_text_classification
-from .tokenization import encode, load_tokenizer, train_word_tokenizer
+from .tokenizer import load_tokenizer, text_settings, train_word_tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 def load_texts(arguments: TextArguments) -> datasets.DatasetDict:
@@ -29,11 +35,20 @@ def prepare(
 ) -> tuple[datasets.DatasetDict, PreTrainedTokenizerFast]:
     """Encoded splits and their tokenizer: the given one, the one the options name, or one trained on train alone.
 
-    `TextArguments` are enough where a tokenizer is given.
+    `TextArguments` are enough where a tokenizer is given: a model's own, which knows the `max_length` and the
+    `clean_markup` that the model was trained under. An option that contradicts it is told.
     """
-    texts = load_texts(arguments)
-    if tokenizer is None and arguments.tokenizer is not None:
+    if tokenizer is not None:
+        for name, kept in text_settings(tokenizer).items():
+            if getattr(arguments, name) not in (None, kept):
+                given = getattr(arguments, name)
+                logger.warning("%s is %s, as given; the model was trained under %s.", name, given, kept)
+    elif arguments.tokenizer is not None:
         tokenizer = load_tokenizer(arguments.tokenizer)
+    clean_markup = arguments.clean_markup
+    if clean_markup is None:
+        clean_markup = tokenizer is not None and text_settings(tokenizer).get("clean_markup", False)
+    texts = load_texts(replace(arguments, clean_markup=clean_markup))
     if tokenizer is None:
         tokenizer = train_word_tokenizer(
             texts["train"]["text"],
@@ -42,4 +57,7 @@ def prepare(
             min_frequency=arguments.min_frequency,
             max_vocab_size=arguments.max_vocab_size,
         )
-    return encode(texts, tokenizer, arguments.max_length), tokenizer
+    encoded = encode(texts, tokenizer, arguments.max_length)
+    # It is saved with the tokenizer, beside every model.
+    tokenizer.init_kwargs["clean_markup"] = clean_markup
+    return encoded, tokenizer

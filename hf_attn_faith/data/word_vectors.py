@@ -1,10 +1,17 @@
 """Pre-trained word vectors: read once for a vocabulary, put into many models."""
 
+import bz2
+import codecs
 import gzip
 import logging
+import lzma
+import re
+import unicodedata
 import warnings
+import zipfile
 import zlib
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -88,69 +95,86 @@ def load_word_vectors(model, tokenizer, path) -> float:
 
 
 def read_word_vectors(path, vocabulary: dict[str, int]) -> WordVectors:
-    """The vectors of a vocabulary's words from a text file: fastText's `.vec` (first line: number and width), GloVe's
-    `.txt` (no such line), either gzipped (`.gz`).
+    """The vectors of a vocabulary's words from a text file: fastText's and word2vec's `.vec` (first line: number and
+    width), GloVe's `.txt` (no such line), either compressed (gzip, bzip2, xz, or alone in a zip archive).
 
-    The file is streamed; only the words of the vocabulary are kept. A word that the file lacks takes the vector of
-    the first one that differs from it in case alone.
+    The file is streamed; only the words of the vocabulary are kept. Words are compared in Unicode's composed form
+    (NFC). A word that the file lacks takes the vector of the first one that differs from it in case alone.
 
     Args:
-        path: the file; one word and its D numbers a line, separated by spaces.
+        path: the file, in UTF-8; one word and its D numbers a line, separated by spaces or tabs.
         vocabulary: word -> token id, as `tokenizer.get_vocab()` gives it.
 
     Raises:
-        InputError: a file that cannot be read; a line of another width or with something else than finite numbers; no
-            word of the vocabulary in it.
+        InputError: a file that cannot be read or is cut off; a line of another width or with something else than finite
+            numbers; no word of the vocabulary in it.
     """
     path = Path(path)
-    by_lower_case: dict[str, list[int]] = {}
+    exact: dict[str, list[int]] = {}
     for word, index in vocabulary.items():
-        by_lower_case.setdefault(word.lower(), []).append(index)
+        exact.setdefault(unicodedata.normalize("NFC", word), []).append(index)
+    caseless: dict[str, list[int]] = {}
+    for word, indices in exact.items():
+        caseless.setdefault(_caseless(word), []).extend(indices)
 
     found: dict[int, np.ndarray] = {}
-    exact: set[int] = set()
+    settled: set[int] = set()  # found in their own case
+    announced = width = None
+    rows = undecodable = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file, warnings.catch_warnings():
+        with _open(path) as file, warnings.catch_warnings():
             # numpy warns where text is no number, and will raise.
             warnings.simplefilter("error", DeprecationWarning)
-            width = None
             for number, line in enumerate(file, 1):
+                where, complete = f"{path}, line {number}", line.endswith(b"\n")
+                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
                 line = line.rstrip()
-                if width is None:
-                    fields = line.split(b" ")
-                    width = int(fields[1]) if _is_header(fields) else len(fields) - 1
-                    if width < 1:
-                        raise InputError(f"{path}, line {number} holds no vector: give a word and its numbers a line.")
-                    if _is_header(fields):
-                        continue
+                if not rows or line.count(b" ") != width:  # the quick check; tabs, or several spaces
+                    line = b" ".join(line.split())
+                if not line:
+                    continue
+                if number == 1 and re.fullmatch(rb"\d+ [1-9]\d*", line):
+                    announced, width = map(int, line.split())
+                    continue
+                if not rows:
+                    own_width = _width(path, line)
+                    width = width or own_width
+                rows += 1
                 spaces = line.count(b" ")
                 word, _, numbers = line.partition(b" ")
                 if spaces != width:
                     if spaces > width and not _is_number(numbers.partition(b" ")[0]):
                         continue  # GloVe has words with spaces in them, such as ". . ."; no vocabulary has.
+                    if not complete:
+                        raise InputError(f"{where} ends within its numbers: the file is cut off; fetch it again.")
                     raise InputError(
-                        f"{path}, line {number} has {spaces} numbers after the word, the lines before it {width}: "
-                        "repair the file."
+                        f"{where} has {spaces} numbers after the word, the lines before it {width}: repair the file."
                     )
-                word = word.decode("utf-8", "replace")
-                targets = [index for index in by_lower_case.get(word.lower(), ()) if index not in found]
-                index = vocabulary.get(word)
-                if index is not None and index not in exact:
-                    exact.add(index)
-                    targets.append(index)
+                try:
+                    word = unicodedata.normalize("NFC", word.decode())
+                except UnicodeDecodeError:
+                    undecodable += 1
+                    continue
+                own = [index for index in exact.get(word, ()) if index not in settled]
+                settled.update(own)
+                targets = own + [index for index in caseless.get(_caseless(word), ()) if index not in found]
                 if targets:
                     vector = _parse(numbers, width)
                     if vector is None:
-                        raise InputError(
-                            f"{path}, line {number} holds something else than finite numbers: repair the file."
-                        )
+                        raise InputError(f"{where} holds something else than finite numbers: repair the file.")
                     found.update(dict.fromkeys(targets, vector))
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"--word_vectors {path} cannot be read ({reason}): give a .vec, .txt or .gz file.") from error
+        raise InputError(
+            f"word_vectors {path} cannot be read ({reason}): give a .vec or .txt file, which may be compressed."
+        ) from error
+    if announced not in (None, rows):
+        logger.warning("%s announces %d words and has %d: was it cut off?", path, announced, rows)
+    if undecodable:
+        logger.warning("%s: %d of %d words are not UTF-8 and were left out.", path, undecodable, rows)
     if not found:
         raise InputError(
-            f"--word_vectors {path} has none of the {len(vocabulary)} words of the vocabulary: take another file."
+            f"word_vectors {path} has none of the {len(vocabulary)} words of the vocabulary: take another file."
         )
     ids = np.array(sorted(found))
     vectors = WordVectors(ids, np.stack([found[index] for index in ids.tolist()]), len(vocabulary))
@@ -158,8 +182,43 @@ def read_word_vectors(path, vocabulary: dict[str, int]) -> WordVectors:
     return vectors
 
 
-def _is_header(fields: list[bytes]) -> bool:
-    return len(fields) == 2 and fields[0].isdigit() and fields[1].isdigit()
+def _open(path: Path):
+    """The file, unpacked, whatever its name ends in."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+    if start.startswith(b"PK\x03\x04"):
+        archive = zipfile.ZipFile(path)
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if len(names) != 1:
+            raise InputError(f"word_vectors {path} holds {', '.join(names)}: unpack it and give one of them.")
+        return archive.open(names[0])
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"word_vectors {path} is UTF-16: save it as UTF-8.")
+    for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
+        if start.startswith(magic):
+            return opener(path)
+    return open(path, "rb")
+
+
+def _width(path: Path, line: bytes) -> int:
+    """How many numbers the first vector has. Raises `InputError` where it has none."""
+    fields = line.split(b" ")
+    if any(map(_is_number, fields[1:2])):
+        return len(fields) - 1
+    if width := sum(1 for _ in takewhile(_is_number, reversed(fields[1:]))):
+        return width  # after a word with spaces in it
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"word_vectors {path} is binary (word2vec's .bin?): give it as text, .vec or .txt.")
+    commas = ", without commas" if "," in text else ""
+    raise InputError(f"word_vectors {path} begins without a vector: give a word and its numbers a line{commas}.")
+
+
+def _caseless(word: str) -> str:
+    return unicodedata.normalize("NFC", word.casefold())
 
 
 def _is_number(text: bytes) -> bool:

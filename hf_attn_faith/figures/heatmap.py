@@ -1,24 +1,32 @@
 """Token attention as a picture: one text, the weights of one or several models."""
 
 import html
+import logging
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ..errors import InputError
 
+logger = logging.getLogger(__name__)
+
 RGB = (0, 114, 178)  # of Okabe and Ito, as in the figures
 BAR = 20  # characters of the longest bar in a terminal
 FONT_SIZE = 9  # points
 ROOM = 88  # characters of tokens in a line of a picture
-STYLE = {"font.family": "DejaVu Sans Mono", "font.size": FONT_SIZE, "svg.hashsalt": "hf_attn_faith"}
+FONT = "DejaVu Sans Mono"  # comes with matplotlib
+STYLE = {"font.size": FONT_SIZE, "svg.hashsalt": "hf_attn_faith"}
 
 
 def heatmap(tokens: Sequence[str], token_attention, title: str | None = None) -> "Heatmap":
@@ -128,10 +136,38 @@ def save(heatmaps: Iterable[Heatmap], path: str | Path) -> None:
     path = Path(path)
     if path.suffix not in (".svg", ".png"):
         raise InputError(f"{path} is neither .svg nor .png: give a path that ends in one of them.")
-    with matplotlib.rc_context(STYLE):
+    heatmaps = list(heatmaps)
+    text = "".join(chain.from_iterable([h.title or "", *h.tokens, *h.token_attention] for h in heatmaps))
+    with matplotlib.rc_context(STYLE | {"font.family": fonts(_shown(text))}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # `fonts` has told it
         # The same heatmaps give the same file.
         options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 160}
         draw(heatmaps).savefig(path, **options)
+
+
+def fonts(text: str) -> list[str]:
+    """The font of pictures and, where it lacks characters of a text, installed ones that have them."""
+    found, missing = [FONT], set(map(ord, text)) - _characters(font_manager.findfont(FONT))
+    others = {
+        font.name: font.fname
+        for font in font_manager.fontManager.ttflist
+        # Matplotlib's last resort has a box for every character.
+        if font.style == "normal" and font.weight == 400 and not font.name.startswith("Last Resort")
+    }
+    while missing:
+        name = max(others, key=lambda name: len(missing & _characters(others[name])))
+        if not missing & _characters(others[name]):
+            shown = "".join(map(chr, sorted(missing)[:10]))
+            logger.warning("No installed font has the characters %s: install one, such as Noto Sans CJK.", shown)
+            break
+        found.append(name)
+        missing -= _characters(others[name])
+    return found
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(path).get_charmap())
 
 
 def draw(heatmaps: Iterable[Heatmap]) -> Figure:

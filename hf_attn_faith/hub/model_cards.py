@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.tokenizer import text_settings
 from ..errors import InputError
 from ..figures.heatmap import Heatmap, heatmap, save
 from ..guides import GUIDES
@@ -37,7 +38,7 @@ TRANSFORMERS_DESCRIPTION = (
     "automatically generated."
 )
 # Whatever may be markup in Markdown or in HTML; an underscore within a word is none.
-MARKUP = re.compile(r"""[\\`*{}\[\]()<>&|~$#!:@"']|(?<!\w)_|_(?!\w)""")
+MARKUP = re.compile(r"""[\\`*{}\[\]()<>&|~$#!:@"']|(?<![^\W_])_|_(?![^\W_])""")
 METRICS = ("accuracy", "f1", "roc_auc", "tvd", "jsd")
 CONFIG_SETTINGS = ("vocab_size", "embedding_size", "embedding_std", "hidden_size", "dropout", "init_seed")
 DATA_SETTINGS = (
@@ -236,7 +237,8 @@ def write_card(
     base_model: PreTrainedModel | None = None,
 ) -> list[Heatmap]:
     """Writes `README.md`, and `attention.png`, the model's attention to sentences of our own, beside the base's where
-    that is given. There is no picture without a tokenizer, nor of imposed attention, which is not the model's own.
+    that is given. There is no picture without a tokenizer, nor where it knows too few words of the sentences, nor of
+    imposed attention, which is not the model's own.
 
     Returns:
         What the picture shows.
@@ -245,7 +247,10 @@ def write_card(
     if tokenizer is not None and model.config.attention_type != "imposed":
         models = {facts.name: model} if base_model is None else {"base": base_model, facts.name: model}
         heatmaps = _sentence_heatmaps(models, tokenizer)
+    if heatmaps:
         save(heatmaps, Path(directory, PICTURE))
+    if tokenizer is not None:
+        facts = replace(facts, settings=facts.settings | text_settings(tokenizer))
     Path(directory, "README.md").write_text(render_card(facts, PICTURE if heatmaps else None), encoding="utf-8")
     return heatmaps
 
@@ -290,8 +295,11 @@ def write_training_card(
 
 
 def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:
-    """The attention of models that share a tokenizer to sentences of our own."""
-    ids = tokenizer(list(SENTENCES))["input_ids"]
+    """The attention of models that share a tokenizer to sentences of our own, those it knows half of the words of."""
+    ids = tokenizer(list(SENTENCES), truncation=True)["input_ids"]
+    ids = [row for row in ids if 2 * row.count(tokenizer.unk_token_id) <= len(row)]
+    if not ids:
+        return []
     dataset = datasets.Dataset.from_dict({"input_ids": ids})
     attention = {name: predict(model, dataset, progress=False)["token_attention"] for name, model in models.items()}
     return [

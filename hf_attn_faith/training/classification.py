@@ -63,7 +63,7 @@ class ClassificationTrainer(Trainer):
     Args:
         model: an attention classifier.
         args: `ClassificationTrainingArguments`.
-        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.tokenization.encode`), and
+        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.encode.encode`), and
             `imposed_attention` where attention is imposed.
         **kwargs: the rest of `Trainer`'s arguments; `processing_class=tokenizer` saves the tokenizer beside the model.
 

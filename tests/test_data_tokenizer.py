@@ -1,32 +1,20 @@
+import random
 import subprocess
 import sys
 import unicodedata
 
-import datasets
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from hf_attn_faith.data import tokenization
-from hf_attn_faith.data.planted import planted
-from hf_attn_faith.data.tokenization import (
-    encode,
-    load_tokenizer,
-    rationale_attention,
-    special_token_ids,
-    train_word_tokenizer,
-)
+from hf_attn_faith.data import tokenizer as module
+from hf_attn_faith.data.tokenizer import load_tokenizer, special_token_ids, train_word_tokenizer
 from hf_attn_faith.errors import InputError
+from hf_attn_faith.models import MlpAttentionConfig, MlpAttentionForSequenceClassification
 
 TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
-
-
-def dataset(*texts, **columns):
-    columns = {"text": list(texts), "label": [0] * len(texts), **columns}
-    return datasets.Dataset.from_dict(columns).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +25,12 @@ def dataset(*texts, **columns):
         ("rock'n'roll don’t", "rock'n'roll don’t"),
         ("a 'sad' film's dogs' end", "a ' sad ' film's dogs ' end"),
         ('"quoted" (well-made) a_b', '" quoted " ( well - made ) a _ b'),
-        ("café e\u0301te\u0301 naïve 😀\tтест 電影", "café été naïve 😀 тест 電影"),
+        ("café e\u0301te\u0301 naïve 😀\tтест", "café été naïve 😀 тест"),
+        ("हिन्दी के शब्द; 한국어 낱말 བོད་སྐད", "हिन्दी के शब्द ; 한국어 낱말 བོད ་ སྐད"),
+        ("那本小说，2小时。", "那 本 小 说 ， 2 小 时 。"),
+        ("新しいiPhoneのケース", "新 し い iphone の ケ ー ス"),
+        ("ไม่ดี ราคา๒๕บาท", "ไ ม่ ดี ร า ค า ๒๕ บ า ท"),
+        ("ខ្មែរ ကမ္ဘာ ຄົນ", "ខ្មែ រ က မ္ဘာ ຄົ ນ"),
         ("1,000 in 1999: 3.5", "1 , 000 in 1999 : 3 . 5"),
         ("<pad> <unk>", "< pad > < unk >"),
         ("  \n ", ""),
@@ -87,7 +80,7 @@ def test_no_character_is_lost(text):
 def test_no_words_at_all():
     with pytest.raises(InputError) as error:
         train_word_tokenizer(TEXTS, min_frequency=9)
-    assert str(error.value) == ("No word for the vocabulary: none stands --min_frequency 9 times in train; lower it.")
+    assert str(error.value) == ("No word for the vocabulary: none stands min_frequency 9 times in train; lower it.")
 
 
 def test_loads_where_the_package_is_not(tmp_path):
@@ -130,7 +123,7 @@ def test_load_tokenizer(tmp_path, bert, caplog):
 def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         load_tokenizer(str(tmp_path))
-    assert str(error.value).startswith(f"--tokenizer {tmp_path} cannot be loaded (")
+    assert str(error.value).startswith(f"tokenizer {tmp_path} cannot be loaded (")
     assert str(error.value).endswith(
         "): give a folder with tokenizer.json or the name of a Hub repo, or leave the option out for a word-level "
         "tokenizer."
@@ -140,10 +133,10 @@ def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     class Slow:
         is_fast = False
 
-    monkeypatch.setattr(tokenization.AutoTokenizer, "from_pretrained", lambda name: Slow())
+    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", lambda name, **kwargs: Slow())
     with pytest.raises(InputError) as error:
         load_tokenizer("me/slow")
-    assert str(error.value) == ("--tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
+    assert str(error.value) == ("tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
 
 
 def test_special_token_ids(bert):
@@ -157,92 +150,47 @@ def test_special_token_ids(bert):
     assert special_token_ids(PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)) == [0]
 
 
-def test_encode(caplog):
-    tokenizer = train_word_tokenizer(TEXTS)
-    data = dataset("the film", "", "good good good good", label=[1, 0, 1])
-    encoded = encode(data, tokenizer, max_length=3)
-    assert encoded.column_names == ["row", "label", "length", "input_ids", "attention_mask"]
-    assert encoded["row"][:] == [0, 1, 2]
-    assert encoded["label"][:] == [1, 0, 1]
-    assert encoded.features["label"] == data.features["label"]
-    assert encoded["length"][:] == [2, 0, 3]
-    good = tokenizer.get_vocab()["good"]
-    assert encoded["input_ids"][:] == [[2, 3], [], [good] * 3]
-    assert encoded["attention_mask"][:] == [[1, 1], [], [1, 1, 1]]
-    assert caplog.messages == [
-        "dataset: 1 of 3 texts were cut to --max_length 3 tokens.",
-        "dataset: 1 of 3 texts are empty after tokenisation.",
+def test_no_word_of_a_script_with_spaces_changed():
+    """Whatever is not of a script without spaces is split as by the expression for words of scripts with them."""
+    spaced = r"[\p{L}\p{N}\p{M}]+(?:['’][\p{L}\p{N}\p{M}]+)*|(?i)['’](?:s|t|d|m|re|ve|ll)\b|\S"
+    split, by_character, reference = (
+        pre_tokenizers.Split(Regex(expression), "removed", invert=True)
+        for expression in (module.WORD, f"[{module.CHARACTER}]", spaced)
+    )
+    characters = [
+        chr(code) for code in range(0x20, 0x11000) if unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")
     ]
+    rng = random.Random(0)
+    rng.shuffle(characters)
+    text = "".join(c + rng.choice(["", "", "'", "s", " ", "n’t"]) for c in characters)
+    kept = "".join(c for c in text if not by_character.pre_tokenize_str(c))
+    assert 30_000 < len(kept) < len(text) - 20_000
+    assert split.pre_tokenize_str(kept) == reference.pre_tokenize_str(kept)
 
 
-def test_encode_every_split_of_more_than_a_batch(tmp_path):
-    words = [" ".join(["good"] * (i % 7 + 1)) for i in range(2500)]
-    data = datasets.DatasetDict({"train": dataset(*words), "test": dataset("good")})
-    encoded = encode(data, train_word_tokenizer(TEXTS))
-    assert encoded["train"]["length"][:] == [i % 7 + 1 for i in range(2500)]
-    assert encoded["train"]["row"][:] == list(range(2500))
-    encoded.save_to_disk(tmp_path / "encoded")
-    assert datasets.load_from_disk(tmp_path / "encoded")["train"].to_list() == encoded["train"].to_list()
+def test_a_foreign_tokenizer_gives_what_the_classifiers_take(hub, run_python, bert, tmp_path):
+    bert.model_input_names = bert.init_kwargs["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    bert.save_pretrained(tmp_path / "bert")
+    assert "token_type_ids" in AutoTokenizer.from_pretrained(tmp_path / "bert")("good film")
+    tokenizer = load_tokenizer(str(tmp_path / "bert"))
+    config = MlpAttentionConfig(
+        vocab_size=len(tokenizer), embedding_size=4, hidden_size=4, excluded_token_ids=special_token_ids(tokenizer)
+    )
+    model = MlpAttentionForSequenceClassification(config)
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    printed = run_python(f"""
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-
-def test_encode_with_added_tokens(bert, caplog):
-    data = dataset("good film good", "", rationale=[[[5, 9]], []])
-    encoded = encode(data, bert, max_length=4)
-    assert encoded["input_ids"][:] == [[2, 4, 5, 3], [2, 3]]
-    assert encoded["rationale_attention"][:] == [[0, 0, 1, 0], [0, 0]]
-    assert encoded["off_rationale_attention"][:] == [[0, 1, 0, 0], [0, 0]]
-    assert "dataset: 1 of 2 texts are empty after tokenisation." in caplog.messages
-    with pytest.raises(InputError) as error:
-        encode(data, bert, max_length=2)
-    assert str(error.value) == "--max_length 2 leaves no room for text: the tokenizer itself adds 2 tokens."
-
-
-def test_a_tokenizer_without_a_token_for_unknown_words():
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"good": 0})), pad_token="[PAD]")
-    with pytest.raises(InputError, match=r"--tokenizer cannot read the texts of dataset \(.*unknown words"):
-        encode(dataset("good", "film"), tokenizer)
-
-
-def test_a_split_without_tokens(bert):
-    data = datasets.DatasetDict({"test": dataset("", " ")})
-    for tokenizer in (bert, train_word_tokenizer(TEXTS)):
-        with pytest.raises(InputError) as error:
-            encode(data, tokenizer)
-        assert str(error.value) == ("The split test has no token in any of its 2 texts: look at its text column.")
-
-
-def test_rationale_attention():
-    offsets, spans = [(0, 0), (0, 4), (5, 9), (10, 11), (0, 0)], [[6, 7], [10, 11]]
-    assert rationale_attention(offsets, spans).tolist() == [0, 0, 0.5, 0.5, 0]
-    assert rationale_attention(offsets, spans, inside=False).tolist() == [0, 1, 0, 0, 0]
-    assert rationale_attention(offsets, [[4, 5]]) is None  # between two tokens
-    assert rationale_attention(offsets, []) is None
-    assert rationale_attention([], [[0, 4]]) is None
-    assert rationale_attention([(0, 4)], [[0, 4]], inside=False) is None
-
-
-def test_rationales_cut_away_become_uniform_and_are_counted(caplog):
-    tokenizer = train_word_tokenizer(TEXTS)
-    data = dataset("the film good", "good", "the film", rationale=[[[9, 13]], [[0, 4]], [[4, 8]]])
-    encoded = encode(data, tokenizer, max_length=2)
-    assert encoded["rationale_attention"][:] == [[0.5, 0.5], [1], [0, 1]]
-    assert encoded["off_rationale_attention"][:] == [[0.5, 0.5], [1], [1, 0]]
-    assert caplog.messages[1:] == [
-        "dataset: 1 of 3 texts have no token in their rationale: rationale_attention is uniform.",
-        "dataset: 1 of 3 texts have no token outside it: off_rationale_attention is uniform.",
-    ]
-
-
-def test_rationales_of_planted():
-    data = planted(num_train=50, num_validation=2, num_test=2)
-    tokenizer = train_word_tokenizer(data["train"]["text"])
-    encoded = encode(data["train"], tokenizer)
-    for row, text in zip(encoded, data["train"], strict=True):
-        inside, outside = np.array(row["rationale_attention"]), np.array(row["off_rationale_attention"])
-        [[start, end]] = text["rationale"]
-        [position] = np.flatnonzero(inside)
-        assert tokenizer.convert_ids_to_tokens(row["input_ids"][position]) == text["text"][start:end]
-        assert inside.sum() == 1
-        assert outside.sum() == pytest.approx(1, abs=1e-6)
-        assert not (inside * outside).any()
-        assert len(inside) == len(outside) == row["length"]
+        name = {str(tmp_path / "model")!r}
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=True)
+        model = AutoModelForSequenceClassification.from_pretrained(name, trust_remote_code=True)
+        batch = tokenizer(["good film", "[SEP] film film good"], padding=True, return_tensors="pt")
+        print(sorted(batch))
+        print(model(**batch).logits[0].softmax(-1).max().item())
+        print(pipeline("text-classification", name, trust_remote_code=True)("good film")[0]["score"])
+    """)
+    names, by_model, by_pipeline = printed.splitlines()
+    assert names == "['attention_mask', 'input_ids']"
+    assert float(by_model) == pytest.approx(float(by_pipeline), abs=1e-6)

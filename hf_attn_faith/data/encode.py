@@ -1,0 +1,151 @@
+"""From texts to token ids, and from a rationale's spans to weights of its tokens."""
+
+import logging
+
+import datasets
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import InputError
+from .tokenizer import one_line, special_token_ids, text_settings
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+MAX_LENGTH = 512
+
+
+def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None):
+    """Tokenise a dataset, or every split of a dictionary of them. No text is dropped; what is cut, empty or unknown is
+    logged.
+
+    Args:
+        data: a `Dataset` of `text` and optionally `row`, `label` and `rationale` (see `load_text_classification`), or a
+            `DatasetDict` of such.
+        tokenizer: a fast tokenizer.
+        max_length: longer texts are cut to so many tokens, those the tokenizer adds included; by default to the
+            tokenizer's own `model_max_length`, or to 512 where it has none. It stays with the tokenizer, as its
+            `model_max_length`, so that whoever loads it beside a model cuts as the model was trained.
+
+    Returns:
+        The same with the columns `row` (the dataset's own, or the index in the split), `label`, `length`, `cut`
+        (whether the text was longer), `input_ids` and `attention_mask` (one number a token) and, where there are
+        rationales, `rationale_attention` and `off_rationale_attention`: uniform
+        weights over the text's tokens inside, and outside, its rationale; each sums to 1. Where there is no such
+        token (it was cut away) they are uniform over all the text's tokens, and that is logged.
+
+    Raises:
+        InputError: a split without any token; a `max_length` that leaves no room beside the special tokens.
+    """
+    if max_length is None:
+        max_length = text_settings(tokenizer).get("max_length", MAX_LENGTH)
+    if max_length <= tokenizer.num_special_tokens_to_add():
+        raise InputError(
+            f"max_length {max_length} leaves no room for text: the tokenizer itself adds "
+            f"{tokenizer.num_special_tokens_to_add()} tokens."
+        )
+    tokenizer.model_max_length = max_length
+    if isinstance(data, dict):
+        return datasets.DatasetDict({split: _encode(part, tokenizer, split) for split, part in data.items()})
+    return _encode(data, tokenizer, "dataset")
+
+
+def token_report(encoded: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
+    """What became of the texts of an encoded split.
+
+    Returns:
+        `length_min`, `length_median`, `length_p95` and `length_max`, quantiles of the number of tokens; `cut`, texts
+        that were longer than the tokenizer's `model_max_length`; `empty`, texts without a token of their own;
+        `unknown`, the share of the texts' own tokens that are the tokenizer's token for unknown words.
+    """
+    lengths = np.array(encoded["length"][:])
+    ids = encoded.with_format("arrow")["input_ids"][:].combine_chunks().flatten().to_numpy()
+    own = ~np.isin(ids, special_token_ids(tokenizer))
+    text_of_token = np.repeat(np.arange(len(lengths)), lengths)
+    quantiles = np.quantile(lengths, [0, 0.5, 0.95, 1], method="nearest").tolist()
+    return dict(zip(("length_min", "length_median", "length_p95", "length_max"), quantiles, strict=True)) | {
+        "cut": int(np.sum(encoded["cut"][:])),
+        "empty": int((np.bincount(text_of_token[own], minlength=len(lengths)) == 0).sum()),
+        "unknown": float((ids[own] == tokenizer.unk_token_id).mean()) if own.any() else 0.0,
+    }
+
+
+def rationale_attention(offsets, spans, inside: bool = True) -> np.ndarray | None:
+    """Uniform weights over the tokens that overlap a span, or over those that overlap none.
+
+    Args:
+        offsets: [start, end) in characters of each of T tokens; start = end for one that the tokenizer added.
+        spans: [start, end) of the rationale's pieces, in characters.
+        inside: over the tokens in the spans, or over the remaining ones.
+
+    Returns:
+        (T,) float32 that sums to 1, zero for added tokens; None where there is no such token.
+    """
+    start, end = np.array(offsets).reshape(-1, 2).T[:, :, None]
+    span_start, span_end = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+    overlaps = ((start < span_end) & (end > span_start)).any(1)
+    chosen = (overlaps == inside) & (start < end)[:, 0]
+    return (chosen / chosen.sum()).astype(np.float32) if chosen.any() else None
+
+
+def _encode(dataset, tokenizer, split):
+    has_label, has_rationale = "label" in dataset.column_names, "rationale" in dataset.column_names
+    ids, cut, weights = [], [], {"rationale_attention": [], "off_rationale_attention": []}
+    uniform = dict.fromkeys(weights, 0)
+    for first in range(0, len(dataset), BATCH):
+        rows = dataset[first : first + BATCH]
+        try:
+            encoded = tokenizer(rows["text"], truncation=True, return_token_type_ids=False, return_attention_mask=False)
+        except Exception as error:  # the Rust library raises nothing more special
+            raise InputError(
+                f"tokenizer cannot read the texts of {split} ({one_line(error)}): give one that has a token for "
+                "unknown words."
+            ) from error
+        ids += [np.array(row, np.int32) for row in encoded["input_ids"]]
+        cut += [bool(encoding.overflowing) for encoding in encoded.encodings]
+        if has_rationale:
+            for encoding, spans in zip(encoded.encodings, rows["rationale"], strict=True):
+                everywhere = rationale_attention(encoding.offsets, [], inside=False)
+                if everywhere is None:  # an empty text
+                    everywhere = np.zeros(len(encoding), np.float32)
+                for name in weights:
+                    row = rationale_attention(encoding.offsets, spans, inside=name == "rationale_attention")
+                    uniform[name] += row is None and everywhere.any()
+                    weights[name].append(everywhere if row is None else row)
+    lengths = np.array([len(row) for row in ids])
+    columns = {
+        "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
+        **({"label": pa.array(dataset["label"][:], pa.int64())} if has_label else {}),
+        "length": pa.array(lengths),
+        "cut": pa.array(cut),
+        "input_ids": _list_array(ids, lengths),
+        "attention_mask": _list_array([np.ones(lengths.sum(), np.int8)], lengths),
+    }
+    if has_rationale:
+        columns |= {name: _list_array(rows, lengths) for name, rows in weights.items()}
+    table = pa.table(columns)
+    features = datasets.Features.from_arrow_schema(table.schema)
+    if has_label:
+        features["label"] = dataset.features["label"]
+    encoded = datasets.Dataset(table, info=datasets.DatasetInfo(features=features))
+
+    report = token_report(encoded, tokenizer)
+    if report["empty"] == len(dataset):
+        raise InputError(f"The split {split} has no token in any of its {len(dataset)} texts: look at its text column.")
+    for count, what in (
+        (report["cut"], f"were cut to max_length {tokenizer.model_max_length} tokens"),
+        (report["empty"], "are empty after tokenisation"),
+        (uniform["rationale_attention"], "have no token in their rationale: rationale_attention is uniform"),
+        (uniform["off_rationale_attention"], "have no token outside it: off_rationale_attention is uniform"),
+    ):
+        if count:
+            logger.warning("%s: %d of %d texts %s.", split, count, len(dataset), what)
+    if report["unknown"]:
+        logger.info("%s: %.1f %% of the tokens are %s.", split, 100 * report["unknown"], tokenizer.unk_token)
+    return encoded
+
+
+def _list_array(values, lengths) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(values)))
