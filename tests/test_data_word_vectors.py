@@ -166,15 +166,15 @@ def test_load_word_vectors(write):
         (
             BINARY,
             "w2v.bin",
-            "word_vectors PATH is binary (word2vec's .bin?): give it in text form, a .vec or .txt file.",
+            "word_vectors PATH is binary (word2vec's .bin?): give it as text, .vec or .txt.",
         ),
         (
             gzip.compress(BINARY, mtime=0),
             "w2v.bin.gz",
-            "word_vectors PATH is binary (word2vec's .bin?): give it in text form",
+            "word_vectors PATH is binary (word2vec's .bin?): give it as text",
         ),
         (GLOVE.encode("utf-16"), "v.txt", "word_vectors PATH is UTF-16: save it as UTF-8."),
-        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it in text form"),
+        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it as text"),
         (zipped({"a.vec": GLOVE, "b.vec": GLOVE}), "v.zip", "word_vectors PATH holds a.vec, b.vec: unpack it and give"),
         (zipped({"a.vec": GLOVE})[:40], "v.zip", "word_vectors PATH cannot be read (File is not a zip file): give"),
         ("good 1 2 3\nbad 1 2", "v.vec", "PATH, line 2 ends within its numbers: the file is cut off; fetch it again."),
