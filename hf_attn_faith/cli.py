@@ -253,6 +253,7 @@ def adversary(argv: list[str]) -> None:
     import torch
 
     from .analyses.scores import positive_index
+    from .data.labels import with_labels_of
     from .data.preparation import prepare
     from .data.word_vectors import read_word_vectors
     from .hub.publishing import new_model_repo
@@ -415,6 +416,7 @@ def importance(argv: list[str]) -> None:
 
 def load_model_and_split(options):
     """The model of --model, which must have attention of its own, and the split of its dataset, encoded for it."""
+    from .data.labels import with_labels_of
     from .data.preparation import prepare
 
     model, tokenizer = load_classifier(options.model, "model")
@@ -585,29 +587,6 @@ def load_classifier(name: str | None, option_name: str):
             f"{model.config.vocab_size}: put the tokenizer it was trained with beside it."
         )
     return model, tokenizer
-
-
-def with_labels_of(model, splits, option_name: str):
-    """The splits, their labels numbered as the model does it; a model may leave its own without names. Raises
-    `InputError` where the dataset has a label that the model does not know."""
-    names = splits["train"].features["label"].names
-    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    if known in (names, [f"LABEL_{number}" for number in range(len(names))]):
-        return splits
-    if not set(names) <= set(known):
-        raise InputError(
-            f"--{option_name} knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
-            "give a dataset with the labels the model was trained on."
-        )
-    feature = datasets.ClassLabel(names=known)
-    return datasets.DatasetDict(
-        {
-            split: part.remove_columns("label").add_column(
-                "label", feature.str2int([names[label] for label in part["label"]]), feature=feature
-            )
-            for split, part in splits.items()
-        }
-    )
 
 
 def tell_epochs(trainer) -> None:

@@ -6,3 +6,9 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+def shortened(text: str, length: int) -> str:
+    """In one line, of so many characters at most."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"

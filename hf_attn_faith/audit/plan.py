@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 
 from ..arguments import ClassifierArguments, DataArguments, option, require_at_least, require_epsilons
-from ..data.sources import data_files
+from ..data.read import data_files
 from ..errors import InputError
 from ..training.adversarial import Start
 from . import stages
