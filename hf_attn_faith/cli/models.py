@@ -5,8 +5,9 @@ from ..errors import InputError
 
 def load_model_and_split(options, needs_attention: bool = True):
     """The model of `model`, which must have attention of its own, and the split of its dataset, encoded for it."""
+    from ..data.labels import with_labels_of
     from ..data.preparation import prepare
-    from ..hub.loading import load_classifier, with_labels_of
+    from ..hub.loading import load_classifier
     from .output import new_directory
 
     model, tokenizer = load_classifier(options.model, "model")

@@ -1,6 +1,5 @@
 """Loads classifiers that somebody else may have made."""
 
-import datasets
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.utils import SAFE_WEIGHTS_NAME, has_file
 
@@ -54,26 +53,3 @@ def load_classifier(name: str | None, option_name: str):
             f"{model.config.vocab_size}: put the tokenizer it was trained with beside it."
         )
     return model, tokenizer
-
-
-def with_labels_of(model, splits, option_name: str):
-    """The splits, their labels numbered as the model does it; a model may leave its own without names. Raises
-    `InputError` where the dataset has a label that the model does not know."""
-    names = splits["train"].features["label"].names
-    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
-    if known in (names, [f"LABEL_{number}" for number in range(len(names))]):
-        return splits
-    if not set(names) <= set(known):
-        raise InputError(
-            f"--{option_name} knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
-            "give a dataset with the labels the model was trained on."
-        )
-    feature = datasets.ClassLabel(names=known)
-    return datasets.DatasetDict(
-        {
-            split: part.remove_columns("label").add_column(
-                "label", feature.str2int([names[label] for label in part["label"]]), feature=feature
-            )
-            for split, part in splits.items()
-        }
-    )

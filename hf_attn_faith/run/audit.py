@@ -15,7 +15,7 @@ import yaml
 from ..analyses import protocol
 from ..analyses.scores import positive_index
 from ..arguments import AdversaryArguments, AuditArguments, ClassifierArguments, DataArguments
-from ..data.sources import data_files
+from ..data.read import data_files
 from ..errors import InputError
 from ..guides import GUIDES, Guide
 from ..process import set_up
