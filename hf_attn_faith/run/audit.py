@@ -12,7 +12,7 @@ import psutil
 import torch
 import yaml
 
-from ..analyses import protocol
+from ..analyses import power, protocol
 from ..analyses.scores import positive_index
 from ..arguments import AdversaryArguments, AuditArguments, ClassifierArguments, DataArguments
 from ..data.read import data_files
@@ -274,4 +274,8 @@ def describe(config: AuditArguments) -> str:
     left = (
         f"about {cost * done_seconds / done_cost / 60:.0f} minutes" if done_cost else "unknown before the first stage"
     )
-    return "\n".join([*lines, f"{len(planned)} stages; time left: {left}."])
+    texts = len(run.data.split("test")) if store.finished_hash(planned[0], run) else None
+    groups = len(set(config.kl_weights)) * len(set(config.adversary_start))
+    said = power.told(config.num_seeds, config.adversary_seeds, groups, texts or 1000, config.margin_tvd)
+    assumed = "" if texts else " (1,000 test texts are assumed before the data are read.)"
+    return "\n".join([*lines, f"{len(planned)} stages; time left: {left}.", said + assumed])
