@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .training.classification import classifier_trainer as classifier_trainer
     from .training.classification import new_classifier as new_classifier
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The module of each public name. A test holds it to the imports above, which are for type checkers.
 _MODULES = {
