@@ -21,10 +21,12 @@ VOCABULARY = {"<pad>": 0, "<unk>": 1, "good": 2, "Bad": 3, "film": 4}
 GLOVE = "good 1 2 3\nother 9 9 9\nbad -1 -2 -3.5e0\n"
 
 
-BINARY = b"2 3\n" + b"".join(
-    word + b" " + struct.pack("3f", *vector) + b"\n"
-    for word, vector in ((b"good", (0.1, 0.2, 0.3)), (b"bad", (4, 5, 6)))
-)
+BINARY = b"2 3\ngood " + struct.pack("3f", 0.1, 0.2, 0.3) + b"\nbad " + struct.pack("3f", 4, 5, 6) + b"\n"
+
+
+def short(value):
+    """Of compressed contents, which hold the time of their making, no more than the length names a test."""
+    return f"{len(value)} bytes" if isinstance(value, bytes) else None
 
 
 def zipped(files):
@@ -78,6 +80,7 @@ def write(tmp_path):
         ("blank-lines.txt", GLOVE.replace("\n", "\n\n")),
         ("spaces-first.txt", ". . . 5 5 5\n" + GLOVE),
     ],
+    ids=short,
 )
 def test_reads_every_style(write, caplog, name, content):
     caplog.set_level(logging.INFO, "hf_attn_faith")
@@ -166,11 +169,11 @@ def test_load_word_vectors(write):
         (
             BINARY,
             "w2v.bin",
-            "word_vectors PATH is binary (word2vec's .bin?): give it in text form, a .vec or .txt file.",
+            "word_vectors PATH is binary (word2vec's .bin?): give it as text, .vec or .txt.",
         ),
-        (gzip.compress(BINARY), "w2v.bin.gz", "word_vectors PATH is binary (word2vec's .bin?): give it in text form"),
+        (gzip.compress(BINARY), "w2v.bin.gz", "word_vectors PATH is binary (word2vec's .bin?): give it as text"),
         (GLOVE.encode("utf-16"), "v.txt", "word_vectors PATH is UTF-16: save it as UTF-8."),
-        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it in text form"),
+        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it as text"),
         (zipped({"a.vec": GLOVE, "b.vec": GLOVE}), "v.zip", "word_vectors PATH holds a.vec, b.vec: unpack it and give"),
         (zipped({"a.vec": GLOVE})[:40], "v.zip", "word_vectors PATH cannot be read (File is not a zip file): give"),
         ("good 1 2 3\nbad 1 2", "v.vec", "PATH, line 2 ends within its numbers: the file is cut off; fetch it again."),
@@ -191,6 +194,7 @@ def test_load_word_vectors(write):
         ("", "v.vec", "word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
         ("good\n", "v.vec", "word_vectors PATH begins without a vector: give a word and its numbers a line."),
     ],
+    ids=short,
 )
 def test_errors_of_the_file(write, content, name, message):
     path = write(content, name)
