@@ -1,15 +1,16 @@
 """The options that several commands share, with their help texts. `None` means: not given."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from .errors import InputError
+from .specs import Start
 
 
-def option(default, help: str, **metadata):
+def option(default: Any, help: str) -> Any:
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help, **metadata})
-    return field(default=default, metadata={"help": help, **metadata})
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -32,8 +33,6 @@ class TextArguments:
     clean_markup: bool | None = option(
         None,
         "Take HTML tags and entities out of the texts (default: as the model was trained, or no).",
-        nargs="?",
-        const=True,
     )
     max_length: int | None = option(
         None, "Longer texts are cut to so many tokens, reported (default: as the model was trained, or 512)."
@@ -114,21 +113,97 @@ class ClassifierArguments(StepArguments):
             raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
 
 
+@dataclass
+class AdversaryArguments(StepArguments):
+    """How adversaries are trained."""
+
+    adversary_epochs: int = option(40, "Epochs of an adversary at most.")
+    adversary_patience: int = option(10, "Epochs without a better validation objective after which one stops.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "adversary_epochs", "adversary_patience")
+
+
+@dataclass
+class AttackArguments:
+    """Instance attacks."""
+
+    epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
+
+    def __post_init__(self):
+        if not self.epsilons:
+            raise InputError("--epsilons needs at least one value, such as 0.05.")
+        for epsilon in self.epsilons:
+            if not 0 < epsilon <= 1:
+                raise InputError(
+                    f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05."
+                )
+
+
+@dataclass
+class PermutationArguments:
+    """Permutations."""
+
+    permutations: int = option(100, "Random permutations of each text's attention.")
+
+    def __post_init__(self):
+        require_at_least(self, 1, "permutations")
+
+
+@dataclass
+class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, ClassifierArguments, DataArguments):
+    """The whole protocol."""
+
+    output_dir: str = option(None, "Directory of the run.")
+    num_seeds: int = option(
+        5, "LSTMs with attention, LSTMs with uniform attention, and MLPs a guide; the base included."
+    )
+    kl_weights: list[float] = option([0.005, 0.01, 0.02], "λ of the adversaries: what a nat of KL is worth in TVD.")
+    adversary_seeds: int = option(3, "Adversaries for each λ.")
+    adversary_start: list[str] = option(
+        ["other-seed", "warm"],
+        "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
+        "initial weights), warm (the trained base with a new attention layer).",
+    )
+    margin_f1: float = option(0.02, "The largest difference of F1 that counts as none in a verdict.")
+    margin_tvd: float = option(0.05, "The same of the TVD of outputs.")
+    margin_jsd: float = option(0.05, "The same of the JSD of attentions, in nats.")
+    num_workers: int | None = option(
+        None, "Stages made at a time, each by a process of its own (default: by the CPUs or GPUs, and the memory)."
+    )
+    num_threads: int = option(1, "Threads of PyTorch, for each of the workers.")
+
+    def __post_init__(self):
+        DataArguments.__post_init__(self)
+        ClassifierArguments.__post_init__(self)
+        if not self.output_dir:
+            raise InputError("--output_dir is missing: name a directory for the run.")
+        AdversaryArguments.__post_init__(self)
+        require_at_least(self, 1, "num_seeds", "adversary_seeds", "num_workers")
+        for start in self.adversary_start:
+            if start not in get_args(Start):
+                raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
+        AttackArguments.__post_init__(self)
+        PermutationArguments.__post_init__(self)
+        for name in ("margin_f1", "margin_tvd", "margin_jsd"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"--{name} {getattr(self, name)} is not between 0 and 1.")
+        if not self.kl_weights or not self.adversary_start:
+            raise InputError("--kl_weights and --adversary_start need at least one value each.")
+        for kl_weight in self.kl_weights:
+            if not 0 <= kl_weight < float("inf"):
+                raise InputError(
+                    f"--kl_weights {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
+                )
+
+
 def require_at_least(arguments, minimum: int, *names: str) -> None:
     """Raises `InputError` for the first of the named options that is given and below the minimum."""
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
             raise InputError(f"--{name} {value} is too small: give at least {minimum}.")
-
-
-def require_epsilons(arguments) -> None:
-    """Raises `InputError` where `epsilons` is empty or has a value that is no distance of probabilities."""
-    if not arguments.epsilons:
-        raise InputError("--epsilons needs at least one value, such as 0.05.")
-    for epsilon in arguments.epsilons:
-        if not 0 < epsilon <= 1:
-            raise InputError(f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05.")
 
 
 def require_fractions(validation_fraction: float, test_fraction: float | None) -> None:

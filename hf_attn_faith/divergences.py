@@ -34,6 +34,8 @@ import math
 import torch
 from torch import Tensor
 
+# The largest JSD there is.
+LN2 = math.log(2)
 # Stands for log 0. A finite value, since 0 · (−1e20) is 0 and its gradient too, where 0 · (−inf) is NaN.
 _LOG_ZERO = -1e20
 

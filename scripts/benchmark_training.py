@@ -39,12 +39,13 @@ from transformers.utils import logging as transformers_logging
 from hf_attn_faith.arguments import ClassifierArguments, DataArguments
 from hf_attn_faith.data.collation import AttentionCollator
 from hf_attn_faith.data.preparation import prepare
+from hf_attn_faith.process import keep_freed_memory
 from hf_attn_faith.training.adversarial import (
     AdversarialTrainingArguments,
     ModelConsistentAdversarialTrainer,
     new_adversary,
 )
-from hf_attn_faith.training.classification import classifier_trainer, keep_freed_memory, train_and_save
+from hf_attn_faith.training.classification import classifier_trainer, train_and_save
 
 PARTS = ("steps", "floor", "epochs", "adversary", "memory")
 BATCH, EMBEDDING, HIDDEN = 32, 300, 128

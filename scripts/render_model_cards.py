@@ -8,20 +8,22 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
 from hf_attn_faith.hub.model_cards import facts_from_run, write_card
+from hf_attn_faith.run.layout import Run
+from hf_attn_faith.specs import ModelSpec
 
 
 def main(run_dir: Path, output_dir: Path, names: list[str]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(run_dir / "models" / "base")
-    base = AutoModelForSequenceClassification.from_pretrained(run_dir / "models" / "base")
+    run = Run.open(run_dir)
+    base = run.model(ModelSpec("base"))
+    tokenizer, base_model = base.tokenizer(), base.load()
     for name in names:
+        spec = run.spec(name)
         directory = output_dir / name
         directory.mkdir(parents=True, exist_ok=True)
-        facts = facts_from_run(run_dir, name)
-        model = AutoModelForSequenceClassification.from_pretrained(run_dir / "models" / name)
-        heatmaps = write_card(directory, facts, model, tokenizer, None if name == "base" else base)
+        facts = facts_from_run(run, spec)
+        others = None if spec.role == "base" else base_model
+        heatmaps = write_card(directory, facts, run.model(spec).load(), tokenizer, others)
         (directory / "facts.json").write_text(json.dumps(asdict(facts), indent=2) + "\n")
         if heatmaps:
             shown = [

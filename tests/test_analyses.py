@@ -2,6 +2,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.prediction_sets import prediction_set
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
@@ -10,29 +11,6 @@ from hf_attn_faith.analyses.comparison import binning, by_bin, compare
 from hf_attn_faith.analyses.scores import positive_index, scores
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.prediction import padded_attention
-
-
-def prediction_set(rows=40, classes=2, seed=0, lengths=None, labels=None, names=None, **columns):
-    rng = np.random.default_rng(seed)
-    lengths = np.arange(rows) % 9 if lengths is None else lengths
-    names = names or [f"label {i}" for i in range(classes)]
-    floats = datasets.List(datasets.Value("float32"))
-    features = {
-        "row": datasets.Value("int64"),
-        "label": datasets.ClassLabel(names=names),
-        "probabilities": floats,
-        "token_attention": floats,
-    }
-    data = {
-        "row": np.arange(rows),
-        "label": np.arange(rows) % classes if labels is None else labels,
-        "probabilities": rng.dirichlet(np.ones(classes), rows).astype(np.float32),
-        "token_attention": [
-            rng.dirichlet(np.ones(length)).astype(np.float32) if length else np.zeros(0) for length in lengths
-        ],
-    }
-    return datasets.Dataset.from_dict(data | columns, features=datasets.Features(features))
-
 
 # Two prediction sets side by side
 

@@ -12,14 +12,20 @@ from pathlib import Path
 import datasets
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from hf_attn_faith.audit import runner, stages
-from hf_attn_faith.audit.plan import AuditConfig, plan
-from hf_attn_faith.audit.runner import StageError, describe, run_audit
+from hf_attn_faith.analyses import protocol
+from hf_attn_faith.analyses.base import Analysis, Result
+from hf_attn_faith.arguments import AuditArguments
 from hf_attn_faith.data.encode import encode
 from hf_attn_faith.errors import InputError
-from hf_attn_faith.reporting.report import render_report
-from hf_attn_faith.reporting.tables import TABLES, read_summary
+from hf_attn_faith.guides import guide_of
+from hf_attn_faith.report import build, terminal
+from hf_attn_faith.run import stages, store
+from hf_attn_faith.run.audit import describe, plan, run_audit
+from hf_attn_faith.run.layout import Run
+from hf_attn_faith.run.store import StageError
+from hf_attn_faith.specs import ModelSpec
 
 TINY = {
     "dataset_name": "planted",
@@ -32,12 +38,12 @@ TINY = {
     "adversary_seeds": 1,
     "adversary_start": ["other-seed"],
     "adversary_epochs": 3,
-    "num_threads": 1,
+    "num_workers": 1,
 }
 
 
 def config(path, **settings):
-    return AuditConfig(**{**TINY, **settings, "output_dir": str(path)})
+    return AuditArguments(**{**TINY, **settings, "output_dir": str(path)})
 
 
 def options(path) -> list[str]:
@@ -45,6 +51,10 @@ def options(path) -> list[str]:
     for name, value in {**TINY, "output_dir": path}.items():
         tokens += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return tokens
+
+
+def render_report(path: Path) -> str:
+    return "\n".join(terminal.summary(build.render(Run(path))))
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +81,13 @@ def made(path: Path) -> dict[str, int]:
 
 
 def test_a_finished_run_has_its_tables_and_figures(finished):
-    for name in TABLES:
+    # Its adversary, of three epochs on 64 texts, failed: there is nothing to transplant.
+    for name in {analysis.name for analysis in protocol.PROTOCOL} - {"calibration", "transplant"}:
         for suffix in (".csv", ".md", ".tex"):
             assert (finished / "tables" / f"{name}{suffix}").stat().st_size > 0
     figures = {path.stem for path in (finished / "figures").iterdir()}
     assert figures == {
         "seed_variance",
-        "adversary_variance",
         "tvd_jsd",
         "guided_mlp",
         "uniform_baseline",
@@ -139,9 +149,9 @@ def test_a_long_training_goes_on_from_its_last_checkpoint(finished, tmp_path, mo
         return tell
 
     with pytest.raises(KeyboardInterrupt):
-        runner._run_stage(stage, run, until(2))
+        store.make(stage, Run(run), until(2))
     assert not (run / stage.name).exists()
-    runner._run_stage(stage, run, until(None))
+    store.make(stage, Run(run), until(None))
     assert epochs == [1, 2, 2, 3]  # interrupted at the end of the second, whose checkpoint was not written
     weights = "model.safetensors"
     assert (run / stage.name / weights).read_bytes() == (finished / stage.name / weights).read_bytes()
@@ -196,7 +206,7 @@ def test_corrected_files_are_other_settings(tmp_path):
     write(["poor film", "good film"])
     assert data().hash != first.hash
     (tmp_path / "run" / "data").mkdir(parents=True)
-    facts = {"hash": first.hash, "seed": first.seed, "settings": first.settings, "sha256": {}}
+    facts = {"hash": first.hash, "seed": first.seed, "version": 1, "settings": first.settings, "sha256": {}}
     (tmp_path / "run" / "data" / "stage.json").write_text(json.dumps(facts))
     (tmp_path / "run" / "audit.yaml").touch()
     with pytest.raises(InputError, match=r"settings \(the files of --dataset_name have changed\): data\. Take"):
@@ -224,24 +234,26 @@ def test_a_wrong_positive_label_takes_nothing_away(copied):
 
 def test_an_interval_of_one_model_alone_says_so(copied):
     run_audit(config(copied, num_seeds=1), progress=False)
-    assert read_summary(copied, "uniform_baseline").warning[0] == "one model alone"
-    assert set(read_summary(copied, "guided_mlp_differences").warning) == {"one model alone"}
-    assert "one model alone" in render_report(copied).splitlines()[0]
+    assert Run(copied).result("uniform_baseline").table.warning[0] == "one model alone"
+    assert set(Run(copied).result("guided_mlp_differences").table.warning) == {"one model alone"}
+    assert "F1 (one model alone)" in render_report(copied)
 
 
-def test_a_permuted_guide_keeps_off_special_tokens(tmp_path, bert):
+def test_a_permuted_guide_keeps_off_special_tokens(bert):
     texts = datasets.Dataset.from_dict({"text": ["good film good film", "film", ""], "label": [0, 1, 0]})
-    encode(texts, bert).save_to_disk(tmp_path / "data" / "train")
-    bert.save_pretrained(tmp_path / "data" / "tokenizer")
     attention = [[0, 0.1, 0.2, 0.3, 0.4, 0], [0, 1, 0], [0, 0]]
     predictions = datasets.Dataset.from_dict({"token_attention": attention})
-    predictions.save_to_disk(tmp_path / "predictions" / "base" / "train")
-    place = stages.Place("guided-permuted-0", tmp_path, tmp_path, 0, print)
-    permuted = stages.guided(place, "train", "permuted", 0)["imposed_attention"][:]
+    guide = guide_of(ModelSpec("guided", guide="permuted"))
+    permuted = guide.impose(encode(texts, bert), "train", predictions, bert, 0)["imposed_attention"][:]
     for before, after in zip(attention, permuted, strict=True):
         assert after[0] == after[-1] == 0
         assert sorted(after) == pytest.approx(sorted(before))
     assert permuted[0] != pytest.approx(attention[0])
+
+
+def test_an_unknown_guide_is_refused():
+    with pytest.raises(InputError, match="There is no guide gold: take one of uniform, trained, base, permuted"):
+        guide_of(ModelSpec("guided", guide="gold"))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +340,6 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path):
 def test_small_weights_have_names_too():
     names = [stage.name for stage in plan(config("run", kl_weights=[0.00001, 0.00001]))]
     assert names.count("models/adversary-0.00001-other-seed-0") == 1
-    assert stages.adversary_facts("adversary-0.00001-other-seed-0") == {"kl_weight": 1e-5, "start": "other-seed"}
 
 
 def test_a_report_of_an_unfinished_run(copied):
@@ -360,3 +371,66 @@ def test_several_starts_and_one_same_seed_adversary():
     assert sum(name.startswith("models/adversary-0.02-same-seed") for name in names) == 1
     with pytest.raises(InputError, match=r"--adversary_start cold is unknown: take of other-seed"):
         config("run", adversary_start=["cold"])
+
+
+class Words(Analysis):
+    """A toy: how many tokens the base's prediction set has."""
+
+    name = "words"
+    title = "Words"
+    caption = "Tokens of the test split."
+    columns = {"words": "tokens"}  # noqa: RUF012
+    requires = ("base",)
+    figure_names = ("words",)
+
+    def run(self, evidence, seed):
+        return Result(pd.DataFrame({"words": [sum(map(len, evidence.base["token_attention"][:]))]}))
+
+    def figures(self, results):
+        figure = Figure()
+        figure.subplots().bar([0], results["words"].table.words)
+        return {"words": figure}
+
+    def sentences(self, results):
+        return [f"Words: {results['words'].table.words[0]} in all."]
+
+
+def test_a_new_analysis_is_one_object_and_one_line(copied, monkeypatch):
+    before = made(copied)
+    monkeypatch.setattr(protocol, "PROTOCOL", (*protocol.PROTOCOL, Words()))
+    run_audit(config(copied), progress=False)
+    assert made(copied).keys() - before.keys() == {"analyses/words"}
+    words = sum(len(row) for row in datasets.load_from_disk(copied / "data" / "test")["input_ids"])
+    assert f"- Words: {words} in all." in render_report(copied)
+    assert (copied / "tables" / "words.csv").read_text().split() == ["words", str(words)]
+    assert (copied / "figures" / "words.png").stat().st_size > 0
+
+
+def test_a_stage_gets_what_it_declares_and_nothing_else(finished):
+    """Its inputs are all that it could find the run by."""
+    for stage in plan(config(finished)):
+        opened = stage.opened(Path("elsewhere")).values()
+        values = [v for value in opened for v in (value if isinstance(value, tuple) else (value,))]
+        assert sorted(str(v.path) for v in values) == sorted(f"elsewhere/{parent.name}" for parent in stage.parents())
+
+
+def test_a_failed_stage_holds_up_only_what_reads_it(copied, monkeypatch):
+    def train_adversary(*_, **__):
+        raise RuntimeError("out of luck")
+
+    for name in ("adversary-0.02-other-seed-0", "uniform-0"):
+        shutil.rmtree(copied / "models" / name)
+        shutil.rmtree(copied / "predictions" / name)
+    shutil.rmtree(copied / "analyses")
+    monkeypatch.setattr(stages, "train_adversary", train_adversary)
+    with pytest.raises(StageError, match=r"models/adversary-0.02-other-seed-0 failed: RuntimeError: out of luck"):
+        run_audit(config(copied), progress=False)
+    assert {"models/uniform-0", "analyses/uniform_baseline"} <= made(copied).keys()
+    assert "analyses/adversaries" not in made(copied)
+
+
+def test_names_of_models():
+    assert ModelSpec("base").name == "base"
+    assert ModelSpec("guided", 1, 1e-5, "warm", "adversary").name == "guided-adversary-0.00001-warm-1"
+    assert ModelSpec("guided", 1, guide="permuted").name == "guided-permuted-1"
+    assert ModelSpec("adversary", 2, 5.0, "same-seed").name == "adversary-5-same-seed-2"

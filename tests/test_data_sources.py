@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hf_attn_faith.data import sources
+from hf_attn_faith.data import read
 from hf_attn_faith.data.sources import load_text_classification, remove_markup
 from hf_attn_faith.errors import InputError
 
@@ -169,7 +169,7 @@ def test_labels(tmp_path, suffix, values, known, encoded):
 
 def hub(monkeypatch, **splits):
     """The Hub has one dataset, these splits."""
-    monkeypatch.setattr(sources.datasets, "load_dataset", lambda name, config, revision: datasets.DatasetDict(splits))
+    monkeypatch.setattr(read.datasets, "load_dataset", lambda name, config, revision: datasets.DatasetDict(splits))
 
 
 def named(size, label_names, labels=None):
@@ -221,7 +221,7 @@ def test_the_hub_is_asked_for_config_and_revision(monkeypatch):
             train=named(20, ["a", "b"]), validation=named(2, ["a", "b"]), test=named(2, ["a", "b"])
         )
 
-    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(read.datasets, "load_dataset", load_dataset)
     load_text_classification("me/data", dataset_config="small", dataset_revision="v1")
     assert asked == [("me/data", "small", "v1")]
 
@@ -495,7 +495,7 @@ def test_a_dataset_that_the_hub_does_not_give(monkeypatch):
     def load_dataset(name, config, revision):
         raise ConnectionError("Couldn't reach\n the Hub")
 
-    monkeypatch.setattr(sources.datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(read.datasets, "load_dataset", load_dataset)
     assert failure("me/none") == (
         "me/none is no folder or file here and cannot be loaded from the Hub (Couldn't reach the Hub): "
         "check --dataset_name, --dataset_config and --dataset_revision."

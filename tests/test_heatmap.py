@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-import hf_attn_faith.reporting.heatmap as module
+import hf_attn_faith.figures.heatmap as module
 from hf_attn_faith.errors import InputError
-from hf_attn_faith.reporting.heatmap import draw, fonts, heatmap, save
+from hf_attn_faith.figures.heatmap import draw, fonts, heatmap, save
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -4,10 +4,11 @@ import inspect
 import json
 import os
 import shutil
+from collections.abc import Iterable
 
 import pytest
 import torch
-from test_training import classification_arguments, toy_dataset
+from helpers.toy import classification_arguments, toy_dataset
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments, pipeline
 
 from hf_attn_faith import models
@@ -49,6 +50,20 @@ def outputs(name, texts, **options):
     classify = pipeline("text-classification", name, **options)
     results["pipeline"] = [classify(texts, top_k=None), classify(texts, batch_size=3), classify(texts[0])]
     return results
+
+
+def assert_alike(a, b):
+    """Equal but for the last places of numbers: weights that lie at other addresses may take other kernels."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        a, b = a.values(), b.values()
+    if isinstance(a, float):
+        assert a == pytest.approx(b, abs=1e-6)
+    elif isinstance(a, str) or not isinstance(a, Iterable):
+        assert a == b
+    else:
+        for x, y in zip(a, b, strict=True):
+            assert_alike(x, y)
 
 
 def elsewhere(run_python, *checkpoints):
@@ -105,14 +120,14 @@ def test_checkpoints_load_anywhere(hub, run_python, tokenizer, tmp_path):
             places.append(repo)
         expected += [outputs(folder, TEXTS)] * 3
         never_saved = pipeline("text-classification", model=model, tokenizer=tokenizer)
-        assert never_saved(TEXTS, top_k=None) == expected[-1]["pipeline"][0]
+        assert_alike(never_saved(TEXTS, top_k=None), expected[-1]["pipeline"][0])
         assert {score["label"] for score in never_saved(TEXTS[0], top_k=None)} == {"no", "yes"}
 
     # The package is imported here: no remote code, no question asked.
     for place, numbers in zip(places, expected, strict=True):
-        assert outputs(place, TEXTS) == numbers
+        assert_alike(outputs(place, TEXTS), numbers)
         assert type(AutoModelForSequenceClassification.from_pretrained(place)).__module__.startswith(models.__name__)
-    assert elsewhere(run_python, *((place, {}) for place in places)) == expected
+    assert_alike(elsewhere(run_python, *((place, {}) for place in places)), expected)
 
 
 def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_path):
@@ -157,7 +172,7 @@ def test_a_push_in_mid_training_already_loads(hub, run_python, tokenizer, tmp_pa
     for commit in hub.repos["model", "tester/own"].commits:
         assert not [path for path, file in commit.files.items() if token.encode() in file.data]
     results = elsewhere(run_python, *checkpoints)
-    assert results == [outputs(repo, TEXTS, **options) for repo, options in checkpoints]
+    assert_alike(results, [outputs(repo, TEXTS, **options) for repo, options in checkpoints])
     assert results[0]["batch 0"] != results[1]["batch 0"]
 
 
@@ -196,7 +211,7 @@ def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer
         # From here on the package's own classes serve the Auto classes, for the same numbers.
         again = AutoModelForSequenceClassification.from_pretrained("tester/warm")
         assert type(again).__module__.startswith("hf_attn_faith")
-        assert again(tokens).logits.tolist() == adversary(tokens).logits.tolist()
+        torch.testing.assert_close(again(tokens).logits, adversary(tokens).logits, atol=1e-6, rtol=0)
         """,
         without_package=False,
     )
@@ -214,8 +229,8 @@ def test_a_base_loaded_as_remote_code_can_be_attacked(hub, run_python, tokenizer
     # The base is not needed any more.
     del hub.repos["model", "tester/base"]
     results = elsewhere(run_python, *checkpoints)
-    assert results == [outputs(name, TEXTS) for name, _ in checkpoints]
+    assert_alike(results, [outputs(name, TEXTS) for name, _ in checkpoints])
     logits = [json.loads(line.removeprefix("LOGITS")) for line in printed.splitlines() if line.startswith("LOGITS")]
     for numbers, (name, _) in zip(logits, checkpoints[::2], strict=True):
         model = AutoModelForSequenceClassification.from_pretrained(name)
-        assert model(torch.tensor(TOKENS)).logits.tolist() == numbers
+        assert_alike(model(torch.tensor(TOKENS)).logits.tolist(), numbers)

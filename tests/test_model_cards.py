@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,15 +13,17 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.toy import toy_dataset
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_training import toy_dataset
 from transformers import AutoModelForSequenceClassification
 
+from hf_attn_faith.analyses.base import Result
 from hf_attn_faith.data.tokenizer import train_word_tokenizer
 from hf_attn_faith.errors import InputError
+from hf_attn_faith.figures.heatmap import heatmap, save
 from hf_attn_faith.hub.model_cards import (
     SENTENCES,
     WARNING,
@@ -36,7 +38,8 @@ from hf_attn_faith.models import (
     MlpAttentionConfig,
     MlpAttentionForSequenceClassification,
 )
-from hf_attn_faith.reporting.heatmap import heatmap, save
+from hf_attn_faith.run.layout import Run
+from hf_attn_faith.specs import ModelSpec
 from hf_attn_faith.training.adversarial import AdversarialTrainingArguments, ModelConsistentAdversarialTrainer
 from hf_attn_faith.training.classification import (
     ClassificationTrainer,
@@ -44,6 +47,9 @@ from hf_attn_faith.training.classification import (
     new_classifier,
 )
 
+BASE = ModelSpec("base")
+ADVERSARY = ModelSpec("adversary", 1, 0.02, "warm")
+GUIDED = ModelSpec("guided", 1, 0.02, "warm", "adversary")
 CARDS = Path(__file__).parent.parent / "model_cards" / "sst"
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -254,18 +260,16 @@ def run_dir(tokenizer, tmp_path):
     """The files of a finished audit that a card is made from."""
     run = tmp_path / "private" / "run"
     models = {
-        "base": ({"architecture": "lstm", "attention_type": "additive"}, {}),
-        "adversary-0.02-warm-1": ({"kl_weight": 0.02, "start": "warm", "epochs": 40, "patience": 10}, {}),
-        "guided-adversary-0.02-warm-1": (
-            {"architecture": "mlp", "attention_type": "imposed", "guide": "adversary-0.02-warm", "guide_seed": 1},
-            {"attention_type": "imposed"},
-        ),
+        BASE: ({"architecture": "lstm", "attention_type": "additive"}, {}),
+        ADVERSARY: ({"adversary": {"adversary_epochs": 40, "batch_size": 32}}, {}),
+        GUIDED: ({"architecture": "mlp", "attention_type": "imposed"}, {"attention_type": "imposed"}),
     }
     classifier = {"num_train_epochs": 8, "batch_size": 32, "learning_rate": 0.001, "class_weights": "balanced"}
-    for name, (training, config) in models.items():
-        new_model(tokenizer, "mlp" if "guided" in name else "lstm", **config).save_pretrained(run / "models" / name)
-        stage = {"settings": training | {"classifier": classifier}, "versions": {"torch": "2.13.0"}}
-        (run / "models" / name / "stage.json").write_text(json.dumps(stage))
+    for spec, (training, config) in models.items():
+        place = run / "models" / spec.name
+        new_model(tokenizer, "mlp" if spec.role == "guided" else "lstm", **config).save_pretrained(place)
+        settings = {"spec": asdict(spec), **({"classifier": classifier} | training)}
+        (place / "stage.json").write_text(json.dumps({"settings": settings, "versions": {"torch": "2.13.0"}}))
     (tmp_path / "private" / "reviews").mkdir()
     write_contents(run, "dataset_name", "tokenizer", "word_vectors")
     audit = {
@@ -277,17 +281,18 @@ def run_dir(tokenizer, tmp_path):
         "max_length": 512,
     }
     (run / "audit.yaml").write_text(yaml.safe_dump(audit))
-    scores = pd.DataFrame({"model": list(models), "accuracy": 0.8, "f1": 0.7, "roc_auc": [0.9, 0.9, np.nan], "n": 9})
-    (run / "analyses" / "classifiers").mkdir(parents=True)
-    scores.to_json(run / "analyses" / "classifiers" / "summary.json", orient="split", index=False)
-    instances = pd.DataFrame({"model": "adversary-0.02-warm-1", "tvd": [0.1, 0.3], "jsd": [0.5, 0.7]})
-    (run / "analyses" / "adversaries").mkdir()
-    instances.to_parquet(run / "analyses" / "adversaries" / "instances.parquet")
+    names = [spec.name for spec in models]
+    scores = pd.DataFrame({"model": names, "accuracy": 0.8, "f1": 0.7, "roc_auc": [0.9, 0.9, np.nan], "n": 9})
+    instances = pd.DataFrame({"model": ADVERSARY.name, "tvd": [0.1, 0.3], "jsd": [0.5, 0.7]})
+    for name, result in (("classifiers", Result(scores)), ("adversaries", Result(scores, instances))):
+        (run / "analyses" / name).mkdir(parents=True)
+        result.save(run / "analyses" / name)
+        (run / "analyses" / name / "stage.json").write_text("{}")
     return run
 
 
 def test_facts_of_a_run(run_dir):
-    base = facts_from_run(run_dir, "base")
+    base = facts_from_run(Run(run_dir), BASE)
     assert (base.kind, base.labels, base.dataset, base.dataset_on_hub) == (
         "base",
         ["LABEL_0", "LABEL_1"],
@@ -296,12 +301,12 @@ def test_facts_of_a_run(run_dir):
     )
     assert base.metrics == {"accuracy": 0.8, "f1": 0.7, "roc_auc": 0.9}
     assert base.settings.items() >= {"embedding_size": 8, "word_vectors": "vectors.vec", "num_train_epochs": 8}.items()
-    adversary = facts_from_run(run_dir, "adversary-0.02-warm-1")
+    adversary = facts_from_run(Run(run_dir), ADVERSARY)
     assert adversary.kind == "adversary"
     assert adversary.metrics == pytest.approx({"accuracy": 0.8, "f1": 0.7, "roc_auc": 0.9, "tvd": 0.2, "jsd": 0.6})
-    assert adversary.settings.items() >= {"kl_weight": 0.02, "start": "warm", "batch_size": 32}.items()
+    assert adversary.settings.items() >= {"kl_weight": 0.02, "start": "warm", "batch_size": 32, "epochs": 40}.items()
     assert not adversary.settings.keys() & {"num_train_epochs", "class_weights"}
-    guided = facts_from_run(run_dir, "guided-adversary-0.02-warm-1")
+    guided = facts_from_run(Run(run_dir), GUIDED)
     assert (guided.kind, guided.guide) == ("guided", "adversary-0.02-warm-1")
     assert guided.metrics == {"accuracy": 0.8, "f1": 0.7}  # an undefined score is none
     for known in (base, adversary, guided):
@@ -313,7 +318,7 @@ def test_a_dataset_on_the_hub_is_linked(run_dir):
     audit |= {"dataset_name": "stanfordnlp/sst2", "dataset_revision": "abc123", "tokenizer": "google-bert/bert-base"}
     (run_dir / "audit.yaml").write_text(yaml.safe_dump(audit))
     write_contents(run_dir, "word_vectors")
-    known = facts_from_run(run_dir, "base")
+    known = facts_from_run(Run(run_dir), BASE)
     assert (known.dataset, known.dataset_on_hub, known.dataset_revision) == ("stanfordnlp/sst2", True, "abc123")
     assert known.settings["tokenizer"] == "google-bert/bert-base"
 
@@ -324,16 +329,16 @@ def test_what_is_not_on_the_hub_is_not_linked(run_dir, name):
     (run_dir / "audit.yaml").write_text(yaml.safe_dump(audit))
     # Also where it was read from a folder that is elsewhere by now, and is named as a repo might be.
     write_contents(run_dir, *(["dataset_name"] if name != "planted" else []))
-    known = facts_from_run(run_dir, "base")
+    known = facts_from_run(Run(run_dir), BASE)
     assert not known.dataset_on_hub
     assert known.dataset and "/" not in known.dataset
 
 
 def test_a_run_without_the_model_is_refused(run_dir, tmp_path):
-    with pytest.raises(InputError, match="has no model basis: take one of base, adversary"):
-        facts_from_run(run_dir, "basis")
+    with pytest.raises(InputError, match=r"has no model basis: take one of adversary-0\.02-warm-1, base, guided"):
+        Run(run_dir).spec("basis")
     with pytest.raises(InputError, match="no finished audit"):
-        facts_from_run(tmp_path, "base")
+        facts_from_run(Run(tmp_path), BASE)
 
 
 # With a model

@@ -189,6 +189,11 @@ def test_bfloat16_stays_close_to_float32(architecture):
         torch.testing.assert_close(close.logits.float(), expected.logits, atol=0.05, rtol=0.05)
 
 
+def assert_same_weights(a, b):
+    """Bit by bit; outputs may differ in the last place where weights lie at other addresses."""
+    torch.testing.assert_close(a.state_dict(), b.state_dict(), atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("architecture", CLASSES)
 def test_saved_and_loaded_bit_equal_by_the_auto_class(architecture, tmp_path):
     model = tiny(architecture, num_labels=3, id2label={0: "bad", 1: "so so", 2: "good"})
@@ -197,7 +202,8 @@ def test_saved_and_loaded_bit_equal_by_the_auto_class(architecture, tmp_path):
     assert type(loaded) is type(model)
     assert loaded.config.id2label == {0: "bad", 1: "so so", 2: "good"}
     ids, mask = batch()
-    assert torch.equal(loaded(ids, mask).logits, model(ids, mask).logits)
+    assert_same_weights(loaded, model)
+    torch.testing.assert_close(loaded(ids, mask).logits, model(ids, mask).logits, atol=1e-6, rtol=0)
     assert {"modeling_attention_classifier.py", "configuration_attention_classifier.py"} <= {
         path.name for path in tmp_path.iterdir()
     }

@@ -1,5 +1,6 @@
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 
 from hf_attn_faith.analyses import permutation as module
@@ -82,5 +83,5 @@ def test_token_logits_are_needed():
 
 def test_the_seed_decides():
     sets = frozen([[0.6, 0.3, 0.1]], [[1.0, -2.0, 0.5]])
-    assert permutation(sets, 7, seed=1).equals(permutation(sets, 7, seed=1))
+    pd.testing.assert_frame_equal(permutation(sets, 7, seed=1), permutation(sets, 7, seed=1))
     assert not permutation(sets, 7, seed=1).equals(permutation(sets, 7, seed=2))

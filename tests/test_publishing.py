@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import datasets
@@ -26,14 +27,16 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from hf_attn_faith import metrics
-from hf_attn_faith.audit.plan import AuditConfig
-from hf_attn_faith.audit.runner import run_audit
-from hf_attn_faith.cli import load_classifier, main
+from hf_attn_faith.arguments import AuditArguments
+from hf_attn_faith.cli.main import main
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.hub import publishing
+from hf_attn_faith.hub.loading import load_classifier
 from hf_attn_faith.hub.model_cards import render_card
 from hf_attn_faith.hub.publishing import publish_run, select_models
-from hf_attn_faith.reporting.tables import render_tables
+from hf_attn_faith.run.audit import run_audit
+from hf_attn_faith.run.layout import Run
+from hf_attn_faith.specs import ModelSpec
 
 ADVERSARY = "adversary-0.02-warm-0"
 AUDIT = {
@@ -49,7 +52,7 @@ AUDIT = {
     "adversary_epochs": 1,
     "epsilons": [0.05],
     "permutations": 2,
-    "num_threads": 1,
+    "num_workers": 1,
 }
 
 
@@ -68,10 +71,10 @@ def process():
 def run(tmp_path_factory):
     """A finished audit, with a figure."""
     run_dir = tmp_path_factory.mktemp("runs") / "tiny"
-    run_audit(AuditConfig(**AUDIT, output_dir=str(run_dir)), progress=False)
-    render_tables(run_dir)
-    (run_dir / "figures").mkdir()
-    (run_dir / "figures" / "tvd_jsd.svg").write_text("<svg/>")
+    run_audit(AuditArguments(**AUDIT, output_dir=str(run_dir)), progress=False)
+    for kind, name in (("tables", "adversaries.csv"), ("figures", "tvd_jsd.svg")):
+        (run_dir / kind).mkdir()
+        (run_dir / kind / name).write_text("a file of the report")
     return run_dir
 
 
@@ -177,7 +180,11 @@ except ModuleNotFoundError:
     ]
     assert printed.splitlines()[-1] == "missing"
     assert len(found) == 2 * 2 * len(names)
-    predictions = {name: datasets.load_from_disk(run / "predictions" / name / "test") for name in names}
+    published_columns = ["row", "label", "probabilities", "token_attention"]
+    predictions = {
+        name: datasets.load_from_disk(run / "predictions" / name / "test").select_columns(published_columns)
+        for name in names
+    }
     for number, name in enumerate([*names, *names]):
         assert found[2 * number] == outputs(str(run / "models" / name), TEXTS)
         assert found[2 * number + 1] == predictions[name][:]
@@ -282,22 +289,29 @@ def test_a_dry_run_contacts_nobody(hub, run, capsys, monkeypatch):
 
 
 def test_the_choice_of_models(tmp_path):
-    names = ["base", "seed-1", "uniform-0", "uniform-1", "guided-base-0", "guided-adversary-0.01-warm-0"]
-    names += [f"adversary-{weight}-{start}-{s}" for weight in ("0.01", "0.015") for start in ("warm", "other-seed")
-              for s in (0, 1)]  # fmt: skip
-    for name in names:
-        (tmp_path / "models" / name).mkdir(parents=True)
-        (tmp_path / "models" / name / "stage.json").touch()
+    adversaries = [ModelSpec("adversary", s, weight, start)
+                   for weight in (0.01, 0.015) for start in ("other-seed", "warm") for s in (0, 1)]  # fmt: skip
+    guided = [ModelSpec("guided", guide="base"), ModelSpec("guided", 0, 0.01, "warm", "adversary")]
+    specs = [ModelSpec("base"), ModelSpec("seed", 1), ModelSpec("uniform"), ModelSpec("uniform", 1)]
+    for spec in (*specs, *guided, *adversaries):
+        (tmp_path / "models" / spec.name).mkdir(parents=True)
+        record = {"settings": {"spec": asdict(spec)}}
+        (tmp_path / "models" / spec.name / "stage.json").write_text(json.dumps(record))
     (tmp_path / "models" / ".seed-2.unfinished").mkdir()
-    first = [f"adversary-{weight}-{start}-0" for weight in ("0.01", "0.015") for start in ("other-seed", "warm")]
-    assert select_models(tmp_path, None) == ["base", *first, "uniform-0"]
-    assert select_models(tmp_path, ["seed-1", "base", "adversary-0.01-warm"]) == [
+
+    def chosen(wanted):
+        return [spec.name for spec in select_models(Run(tmp_path), wanted)]
+
+    assert chosen(None) == ["base", *sorted(spec.name for spec in adversaries if spec.seed == 0), "uniform-0"]
+    assert chosen(["seed-1", "base", "adversary-0.01-warm"]) == [
         "base", "seed-1", "adversary-0.01-warm-0", "adversary-0.01-warm-1",
     ]  # fmt: skip
-    assert len(select_models(tmp_path, ["adversary-0.01"])) == 5
-    assert set(select_models(tmp_path, ["adversary", "seed", "uniform", "guided"])) == set(names)
+    assert len(chosen(["adversary-0.01"])) == 5
+    assert set(select_models(Run(tmp_path), ["adversary", "seed", "uniform", "guided"])) == {
+        *specs, *guided, *adversaries,
+    }  # fmt: skip
     with pytest.raises(InputError, match=r"--models adversary-0\.0 is no model of .*: there are adversary-0\.01-"):
-        select_models(tmp_path, ["adversary-0.0"])
+        chosen(["adversary-0.0"])
 
 
 def test_bad_runs_and_names(hub, run, tmp_path):
@@ -503,7 +517,8 @@ def test_with_the_client_for_xet(hub, run, run_python):
     hub.storage = "regular"
     for _ in range(2):
         run_python(
-            f"from hf_attn_faith.cli import main\nassert main(['publish', {str(run)!r}, '--namespace', 'tester']) == 0",
+            f"from hf_attn_faith.cli.main import main\n"
+            f"assert main(['publish', {str(run)!r}, '--namespace', 'tester']) == 0",
             without_package=False,
             env={"HF_HUB_DISABLE_XET": "0"},
         )

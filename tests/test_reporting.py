@@ -7,10 +7,23 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
+from hf_attn_faith.analyses.base import Result
 from hf_attn_faith.analyses.comparison import ATTENTION_BINS
-from hf_attn_faith.reporting.figures import render_figures
-from hf_attn_faith.reporting.report import sentences
-from hf_attn_faith.reporting.tables import markdown, render_tables, write_summary
+from hf_attn_faith.analyses.protocol import PROTOCOL
+from hf_attn_faith.report import build
+from hf_attn_faith.report.tables import markdown
+from hf_attn_faith.run.layout import RECORD, Run
+
+
+def write_summary(directory, rows, instances=None):
+    """The files of a finished analysis."""
+    Result(pd.DataFrame(rows), instances).save(directory)
+    (directory / RECORD).write_text("{}")
+
+
+def sentences(path) -> list[str]:
+    results = Run(path).results()
+    return [sentence for analysis in PROTOCOL if analysis.name in results for sentence in analysis.sentences(results)]
 
 
 def permutation_run(path, labels):
@@ -30,7 +43,9 @@ def permutation_run(path, labels):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("labels", [["a$^$b", "c"], ["好", "坏"], [f"label {n}" for n in range(14)]])
 def test_whatever_the_labels_are_the_figures_are_drawn(tmp_path, labels):
-    (drawn,) = render_figures(permutation_run(tmp_path, labels))
+    run = permutation_run(tmp_path, labels)
+    build.render(Run(run))
+    drawn = run / "figures" / "permutation.png"
     assert image.imread(drawn).std() > 0.05
     told = set(re.findall("<!-- (.*?) -->", drawn.with_suffix(".svg").read_text(encoding="utf-8")))
     # So many nobody could tell apart.
@@ -39,15 +54,14 @@ def test_whatever_the_labels_are_the_figures_are_drawn(tmp_path, labels):
 
 def test_what_the_run_does_not_have_any_more_is_taken_away(tmp_path):
     run = permutation_run(tmp_path, ["a", "b"])
-    render_tables(run)
-    render_figures(run)
+    build.render(Run(run))
     names = {path.name for folder in ("tables", "figures") for path in (run / folder).iterdir()}
     assert names == {f"permutation.{suffix}" for suffix in ("csv", "md", "tex", "svg", "png")} | {"mine.md"}
     head = [line.split(",")[0] for line in (run / "tables" / "permutation.csv").read_text().splitlines()]
     assert head == ["max_attention_bin", "all", "all", "all"]
     assert r"max\_attention\_bin & label & tvd\_median & n" in (run / "tables" / "permutation.tex").read_text()
     write_summary(run / "analyses" / "permutation", pd.DataFrame(columns=["label"]))
-    assert render_tables(run) == [] and not (run / "tables" / "permutation.csv").exists()
+    assert build.render(Run(run)) == [] and not (run / "tables" / "permutation.csv").exists()
 
 
 def test_cells_of_markdown():
@@ -77,28 +91,19 @@ def test_the_sentence_on_transplants(tmp_path, own, transplanted, said):
     assert re.search(said, sentence)
 
 
-@pytest.mark.parametrize(
-    ("tvd", "jsd", "said"),
-    [
-        ((0.15, -0.01, 0.31), (0.5, 0.4, 0.6), "with outputs that are not shown to be further"),
-        ((0.15, 0.05, 0.31), (0.5, 0.4, 0.6), "all are further from the base in output"),
-        ((0.15, -0.01, 0.31), (0.01, -0.4, 0.6), "of those whose outputs are not shown to be further .* none is shown"),
-    ],
-)
-def test_the_sentence_on_adversaries(tmp_path, tvd, jsd, said):
-    intervals = {
-        f"{name}_{bound}": value
-        for name, values in (("tvd", tvd), ("jsd", jsd))
-        for bound, value in zip(("difference", "ci_low", "ci_high"), values, strict=True)
-    }
-    for name, facts in (
-        ("adversaries", {"jsd_mean": 0.5, "tvd_mean": 0.2}),
-        ("calibration", {**intervals, "warning": "poorly estimated from 2 seeds"}),
-    ):
+def test_the_sentence_on_adversaries(tmp_path):
+    """Of the group furthest in attention, without a judgement."""
+    groups = [ADVERSARY, {"kl_weight": 0.02, "start": "warm"}]
+    means = [{"jsd_mean": 0.5, "tvd_mean": 0.2}, {"jsd_mean": 0.1, "tvd_mean": 0.1}]
+    found = dict(zip([f"{name}_{bound}" for name in ("tvd", "jsd") for bound in ("difference", "ci_low", "ci_high")],
+                     [0.15, -0.01, 0.31, 0.4, 0.3, 0.5], strict=True))  # fmt: skip
+    for name, facts in (("adversaries", means), ("calibration", [found | {"warning": "few"}] * 2)):
         (tmp_path / "analyses" / name).mkdir(parents=True)
-        write_summary(tmp_path / "analyses" / name, [ADVERSARY | facts])
+        rows = [group | row for group, row in zip(groups, facts, strict=True)]
+        write_summary(tmp_path / "analyses" / name, rows)
     (sentence,) = sentences(tmp_path)
-    assert re.search(said, sentence) and "poorly estimated from 2 seeds" in sentence
+    assert "λ = 0.01 (warm), are at a mean JSD of 0.500 nats from the base, +0.400 [+0.300, +0.500]" in sentence
+    assert "a mean TVD of 0.200, +0.150 [-0.010, +0.310] to other seeds (few)." in sentence
 
 
 def said_of(run, name, rows):
@@ -109,15 +114,12 @@ def said_of(run, name, rows):
 
 
 @pytest.mark.parametrize(
-    ("low", "said"),
-    [(0.01, "does better than uniform weights (+0.050 F1, 95 % interval [+0.010, +0.090]): the task can test it"),
-     (0.0, "no gain from trained attention is shown (+0.050 F1, 95 % interval [0.000, +0.090]); "),
-     (-0.01, "no gain from trained attention is shown (+0.050 F1, 95 % interval [-0.010, +0.090]); ")],
-)  # fmt: skip
-def test_the_sentence_on_the_uniform_baseline(tmp_path, low, said):
-    facts = {"f1_difference": 0.05, "f1_ci_low": low, "f1_ci_high": 0.09, "warning": ""}
+    ("warning", "said"), [("", ", 95 % interval [-0.010, +0.090]"), ("one model alone", " (one model alone)")]
+)
+def test_the_sentence_on_the_uniform_baseline(tmp_path, warning, said):
+    facts = {"f1_difference": 0.05, "f1_ci_low": -0.01, "f1_ci_high": 0.09, "warning": warning}
     (sentence,) = said_of(tmp_path, "uniform_baseline", [{"model": "base", **facts}, {"model": "uniform"}])
-    assert said in sentence.replace("+0.000", "0.000")
+    assert f"gains +0.050 F1{said} over uniform" in sentence
 
 
 def test_the_sentence_on_seeds(tmp_path):
@@ -133,10 +135,13 @@ def test_the_sentences_on_guides(tmp_path):
              ("base", "permuted", 0.2, 0.1, 0.3), ("adversary-0.01-warm", "base", -0.4, -0.5, -0.2)]  # fmt: skip
     names = ("guide_a", "guide_b", "f1_difference", "f1_ci_low", "f1_ci_high")
     rows = [{**dict(zip(names, pair, strict=True)), "warning": ""} for pair in pairs]
+    (tmp_path / "analyses" / "guided_mlp").mkdir(parents=True)
+    guided = [{"guide": "base", "start": None}, {"guide": "adversary-0.01-warm", "start": "warm"}]
+    write_summary(tmp_path / "analyses" / "guided_mlp", guided)
     guides, adversaries = said_of(tmp_path, "guided_mlp_differences", rows)
     assert "worth +0.100 F1 [-0.050, +0.300] over uniform ones, +0.020 F1 [-0.010, +0.040] over its own" in guides
     assert "+0.200 F1 [+0.100, +0.300] over the same weights shuffled" in guides
-    assert adversaries.endswith("against the base's: 0.01-warm -0.400 F1 [-0.500, -0.200].")
+    assert adversaries.endswith("against the base's: adversary-0.01-warm -0.400 F1 [-0.500, -0.200].")
 
 
 @pytest.mark.parametrize(

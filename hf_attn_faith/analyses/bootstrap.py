@@ -17,25 +17,38 @@ RESAMPLES = 2000
 
 
 class Difference(NamedTuple):
-    """Mean of group A minus mean of group B, and the bounds of its 95 % interval."""
+    """Mean of group A minus mean of group B, and the bounds of its interval: NaN where a group has one model alone,
+    which shows nothing of how models of other seeds spread."""
 
     estimate: float
     low: float
     high: float
 
 
-def mean_difference(values_a: np.ndarray, values_b: np.ndarray, seed: int, resamples: int = RESAMPLES) -> Difference:
+def mean_difference(
+    values_a: np.ndarray,
+    values_b: np.ndarray,
+    seed: int,
+    limit: float,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    fixed_b: bool = False,
+) -> Difference:
     """Difference of the means of per-instance values, such as JSD to the base.
 
     Args:
         values_a, values_b: (A, N) and (B, N), a row a model over the same N instances.
+        limit: no difference is larger: 1 for TVD, ln 2 for JSD. The interval does not leave that range.
+        level: of the interval, two-sided.
+        fixed_b: B is no sample of models but the one thing to compare with, such as a constant answer.
     """
     count = values_a.shape[1]
     resampled = [
         (weights @ values_a.T / count, weights @ values_b.T / count)
         for weights in _instance_weights(count, seed, resamples)
     ]
-    return _difference(values_a.mean(1), values_b.mean(1), *map(np.concatenate, zip(*resampled, strict=True)), seed)
+    means = map(np.concatenate, zip(*resampled, strict=True))
+    return _difference(values_a.mean(1), values_b.mean(1), *means, seed, limit, level, fixed_b)
 
 
 def f1_difference(
@@ -44,26 +57,25 @@ def f1_difference(
     predicted_b: np.ndarray,
     positive: int | None,
     seed: int,
+    level: float = 0.95,
     resamples: int = RESAMPLES,
+    fixed_b: bool = False,
 ) -> Difference:
     """Difference of the mean F1 of two groups of classifiers.
 
     Args:
         labels: (N,). predicted_a, predicted_b: (A, N) and (B, N), the labels each model predicts.
         positive: the positive label, or None for macro F1.
+        level, fixed_b: as in `mean_difference`.
     """
     groups, ones = (predicted_a, predicted_b), np.ones((1, len(labels)))
     resampled = [
         [f1_scores(labels, predicted, weights, positive) for predicted in groups]
         for weights in _instance_weights(len(labels), seed, resamples)
     ]
-    estimate, low, high = _difference(
-        *(f1_scores(labels, predicted, ones, positive)[0] for predicted in groups),
-        *map(np.concatenate, zip(*resampled, strict=True)),
-        seed,
-    )
-    # Widened for two models, the interval may leave the range that a difference of F1 has.
-    return Difference(estimate, max(low, -1.0), min(high, 1.0))
+    full = (f1_scores(labels, predicted, ones, positive)[0] for predicted in groups)
+    scores = map(np.concatenate, zip(*resampled, strict=True))
+    return _difference(*full, *scores, seed, 1.0, level, fixed_b)
 
 
 def f1_scores(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray, positive: int | None) -> np.ndarray:
@@ -102,7 +114,7 @@ def _instance_weights(count: int, seed: int, resamples: int) -> Iterator[np.ndar
         yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count).astype(float)
 
 
-def _difference(full_a, full_b, resampled_a, resampled_b, seed) -> Difference:
+def _difference(full_a, full_b, resampled_a, resampled_b, seed, limit, level, fixed_b) -> Difference:
     """From each model's statistic on all instances, (A,) and (B,), and on each resample of them, (R, A) and (R, B)."""
     rng = np.random.default_rng([seed, 1])
 
@@ -111,9 +123,12 @@ def _difference(full_a, full_b, resampled_a, resampled_b, seed) -> Difference:
         return np.take_along_axis(resampled, models, axis=1).mean(1)
 
     estimate = full_a.mean() - full_b.mean()
-    bounds = np.quantile(redrawn(resampled_a) - redrawn(resampled_b), [0.025, 0.975])
+    if len(full_a) == 1 or (len(full_b) == 1 and not fixed_b):
+        return Difference(float(estimate), float("nan"), float("nan"))
+    tail = (1 - level) / 2
+    bounds = np.quantile(redrawn(resampled_a) - redrawn(resampled_b), [tail, 1 - tail])
 
-    # Variance of the estimate by source, with its degrees of freedom. One model alone has no spread to estimate.
+    # Variance of the estimate by source, with its degrees of freedom.
     sources = [((resampled_a.mean(1) - resampled_b.mean(1)).var(), np.inf)]
     sources += [(full.var(ddof=1) / len(full), len(full) - 1) for full in (full_a, full_b) if len(full) > 1]
     variance = sum(v for v, _ in sources)
@@ -121,7 +136,7 @@ def _difference(full_a, full_b, resampled_a, resampled_b, seed) -> Difference:
     if seen == 0:
         return Difference(float(estimate), float(estimate), float(estimate))
     uncertainty = sum(v**2 / df for v, df in sources)
-    quantile = t.ppf(0.975, variance**2 / uncertainty) if uncertainty > 0 else norm.ppf(0.975)
-    widening = np.sqrt(variance / seen) * quantile / norm.ppf(0.975)
-    low, high = estimate + widening * (bounds - estimate)
+    quantile = t.ppf(1 - tail, variance**2 / uncertainty) if uncertainty > 0 else norm.ppf(1 - tail)
+    widening = np.sqrt(variance / seen) * quantile / norm.ppf(1 - tail)
+    low, high = np.clip(estimate + widening * (bounds - estimate), -limit, limit)
     return Difference(float(estimate), float(low), float(high))

@@ -56,6 +56,11 @@ def compare(set_a: datasets.Dataset, set_b: datasets.Dataset) -> pd.DataFrame:
     return distances.join(binning(set_a).drop(columns="row"))
 
 
+def distances(pair: pd.DataFrame) -> dict[str, float]:
+    """`jsd_mean`, `jsd_median` and `tvd_mean` over the instances that `compare` gives."""
+    return {"jsd_mean": pair.jsd.mean(), "jsd_median": pair.jsd.median(), "tvd_mean": pair.tvd.mean()}
+
+
 def binning(prediction_set: datasets.Dataset) -> pd.DataFrame:
     """What the instances of a prediction set are binned by, as in Figure 3 of Wiegreffe & Pinter (2019).
 

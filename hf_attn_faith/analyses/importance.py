@@ -13,23 +13,87 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from scipy.stats import false_discovery_control, kendalltau
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import divergences
+from ..attention.lstm_leave_one_out import lstm_logits_without
 from ..data.collation import AttentionCollator, refuse_padding
 from ..errors import InputError
+from ..figures.style import COLOURS, few_labels, short
 from ..prediction import predict
+from .base import Analysis, Evidence, Result, Results
 from .comparison import binning
 
 MEASURES = ("attention", "gradient", "leave_one_out")
 PAIRS = tuple(f"{a}~{b}" for a, b in combinations(MEASURES, 2))
 
 
+class Importance(Analysis):
+    name = "importance"
+    title = "Importance"
+    caption = (
+        "Kendall's τ-b between attention, gradient × input and leave-one-out, text by text. Where two fallible "
+        "measures of importance disagree, neither is proved wrong (Neely et al. 2021)."
+    )
+    columns = {
+        "pair": "the two measures",
+        "label": "predicted label; all labels together too",
+        "tau_mean, tau_std": "mean and standard deviation of τ-b over texts",
+        "significant_share": "share of the texts with p ≤ .05 against τ = 0",
+        "significant_share_bh": "the same after Benjamini and Hochberg's correction for the number of texts",
+        "undefined": "texts of one token or with a constant measure, which have no τ and are counted in none of these",
+        "n": "test texts",
+    }
+    requires = ("base", "model")
+    figure_names = ("importance",)
+    command = True
+    cost = 2.0
+
+    def run(self, evidence: Evidence, seed: int, through_attention: bool = False, progress: bool = False) -> Result:
+        instances = importance(evidence.model, evidence.texts, through_attention, progress, evidence.base)
+        return Result(summarise(instances), instances)
+
+    def figures(self, results: Results) -> dict[str, Figure]:
+        """τ-b, a panel each pair of measures (Jain & Wallace, Figure 2)."""
+        instances = few_labels(results[self.name].instances)
+        labels = sorted(instances.predicted_label.unique())
+        figure = Figure(figsize=(3.2 * len(PAIRS), 3.0))
+        for axes, pair in zip(figure.subplots(1, len(PAIRS), sharex=True, sharey=True), PAIRS, strict=True):
+            for number, label in enumerate(labels):
+                values = instances[f"tau {pair}"][instances.predicted_label == label].dropna()
+                look = {"color": COLOURS[number % len(COLOURS)], "linestyle": ("-", "--", ":", "-.")[number % 4]}
+                axes.hist(values, np.linspace(-1, 1, 41), histtype="step", linewidth=1.2, label=short(label), **look)
+            axes.axvline(0, color="#999999", linewidth=0.8)
+            axes.set_title(pair.replace("_", "-").replace("~", " ~ "), fontsize=9)
+        figure.axes[0].set(xlim=(-1, 1), ylabel="texts")
+        figure.axes[0].legend(title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="upper left")
+        figure.supxlabel("Kendall's τ-b", fontsize=9)
+        figure.suptitle("Agreement of the base's attention with other measures of importance", fontsize=10)
+        return {self.name: figure}
+
+    def sentences(self, results: Results) -> list[str]:
+        table = results[self.name].table
+        whole = table[table.label == "all"].set_index("pair")
+        taus = "; ".join(
+            f"{pair.replace('_', '-').replace('~', ' with ')} {row.tau_mean:.2f} (sd {row.tau_std:.2f}, "
+            f"{row.significant_share_bh:.0%} significant after correction)"
+            for pair, row in whole.iterrows()
+        )
+        return [
+            f"Importance: Kendall's τ in the mean, {taus}; where two fallible measures of importance disagree, neither "
+            "is proved wrong."
+        ]
+
+
 def importance(
-    model, dataset: datasets.Dataset, through_attention: bool = False, progress: bool = True
+    model,
+    dataset: datasets.Dataset,
+    through_attention: bool = False,
+    progress: bool = True,
+    prediction_set: datasets.Dataset | None = None,
 ) -> pd.DataFrame:
     """Attention, gradient and leave-one-out of every token, and Kendall's τ-b between any two of them for every text.
 
@@ -37,6 +101,7 @@ def importance(
         model: a frozen classifier with attention of its own.
         dataset: rows of `input_ids`, optionally `label` and `row`, as `data.encode.encode` makes them.
         through_attention: as in `gradient_importance`.
+        prediction_set: the model's over the dataset, where there is one already.
 
     Returns:
         One row an instance: what `binning` gives (`row`, `max_attention`, `max_attention_bin`, `predicted_label`);
@@ -51,7 +116,8 @@ def importance(
     """
     # Without what the dataset may impose: the question is the model's own attention.
     dataset = dataset.select_columns([n for n in ("row", "label", "input_ids") if n in dataset.column_names])
-    prediction_set = predict(model, dataset, progress=progress)
+    if prediction_set is None:
+        prediction_set = predict(model, dataset, progress=progress)
     measures = {
         "attention": [np.array(weights, np.float32) for weights in prediction_set["token_attention"][:]],
         "gradient": gradient_importance(model, dataset, through_attention, progress=progress),
@@ -180,8 +246,8 @@ def leave_one_out(
     (Jain & Wallace 2019, section 4.1). Attention is computed anew; a text that loses its only token has the output of
     an empty one.
 
-    An LSTM classifier computes no state again that stays as it is, see `_lstm_logits_without`. Any other model is run
-    on every shortened text.
+    An LSTM classifier computes no state again that stays as it is, see `attention.lstm_leave_one_out`. Any other model
+    is run on every shortened text.
 
     Args:
         row_budget: shortened texts held at once, which bounds the memory; by default 512 on a CPU, whose cache holds
@@ -203,7 +269,7 @@ def leave_one_out(
             for first in range(0, time, row_budget):
                 tokens = range(first, min(first + row_budget, time))
                 if model.config.model_type == "lstm_attention":
-                    logits = _lstm_logits_without(model, batch, output.hidden_states[0], tokens)
+                    logits = lstm_logits_without(model, batch, output.hidden_states[0], tokens)
                 else:
                     logits = _logits_without(model, batch, tokens)
                 _store(values, indices, divergences.tvd(_probabilities(logits), whole), first)
@@ -221,81 +287,6 @@ def _logits_without(model, batch, tokens: range) -> Tensor:
     input_ids = input_ids[:, order].masked_fill(mask == 0, model.config.pad_token_id)
     logits = model(input_ids=input_ids.flatten(0, 1), attention_mask=mask.flatten(0, 1), return_dict=True).logits
     return logits.view(len(mask), len(tokens), -1)
-
-
-def _lstm_logits_without(model, batch, hidden: Tensor, tokens: range) -> Tensor:
-    """Logits (B, D, C) for each text without each of D tokens, from an LSTM classifier and its hidden states for the
-    whole texts, (B, T, 2H).
-
-    Without a token the forward direction has other states only after it, and the backward direction only before it: at
-    every place one half of the hidden state stays as it is. What attention and classifier take from a hidden state is
-    linear in it, up to the tanh of additive attention: so the halves are read out apart, and added.
-    """
-    match model.config.attention_type:
-        case "additive":
-            weight, bias = model.attention_projection.weight, model.attention_projection.bias
-        case "dot":
-            weight, bias = model.attention_query.weight * hidden.shape[-1] ** -0.5, hidden.new_zeros(1)
-        case "uniform":
-            weight, bias = hidden.new_zeros(1, hidden.shape[-1]), hidden.new_zeros(1)
-    readouts = torch.cat([weight, model.classifier.weight]).chunk(2, dim=1)
-    bias = F.pad(bias, (0, model.config.num_labels))
-    halves = hidden.transpose(0, 1).chunk(2, dim=-1)
-    forward, backward = (F.linear(half, readout, bias) for half, readout in zip(halves, readouts, strict=True))
-
-    # Time comes first, and the backward direction reads the texts mirrored.
-    embeddings, real = model.embed(batch["input_ids"].T), batch["attention_mask"].T.bool()
-    time = len(real)
-    mirrored = range(time - tokens.stop, time - tokens.start)
-    after = _read_out_after(model, model.forward_lstm, embeddings, real, tokens, readouts[0], backward)
-    before = _read_out_after(
-        model, model.backward_lstm, embeddings.flip(0), real.flip(0), mirrored, readouts[1], forward.flip(0)
-    )
-    scores, logits = (a + b.flip(0, 1) for a, b in zip(after, before, strict=True))
-
-    place, left_out = torch.arange(time, device=real.device), torch.tensor(tokens, device=real.device)
-    mask = model.attendable(**batch).T.unsqueeze(1) & (place.unsqueeze(1) != left_out).unsqueeze(-1)
-    attention = scores.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(0) * mask
-    return torch.einsum("tdb,tdbc->bdc", attention, logits.float()) + model.classifier.bias.float()
-
-
-def _read_out_after(model, lstm: nn.LSTM, embeddings, real, tokens: range, readout, other) -> tuple[Tensor, Tensor]:
-    """Attention scores (T, D, B) and logits without the bias (T, D, B, C) at the places after the token left out, zero
-    elsewhere: from this direction's new states and from `other` (T, B, K), read out of the other direction's."""
-    time, batch, _ = embeddings.shape
-    size, labels = lstm.hidden_size, model.config.num_labels
-    inputs = F.linear(embeddings, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)
-    # Padding, with which mirrored texts begin, closes every gate: the state stays zero.
-    inputs = inputs.masked_fill(~real.unsqueeze(-1), -1e4)
-    recurrent, readout = lstm.weight_hh_l0.T.contiguous(), readout.T.contiguous()
-
-    scores = inputs.new_zeros(time, len(tokens), batch)
-    logits = inputs.new_zeros(time, len(tokens), batch, labels)
-    # First the whole texts, then those without the first of the tokens, without the second, and so on.
-    hidden = inputs.new_zeros(1 + len(tokens), batch, size)
-    cell, gates = torch.zeros_like(hidden), inputs.new_empty(1 + len(tokens), batch, 4 * size)
-    parts = inputs.new_empty(len(tokens), batch, readout.shape[1])
-    for t in range(time):
-        shortened = min(max(t - tokens.start, 0), len(tokens))
-        h, c, g = hidden[: 1 + shortened], cell[: 1 + shortened], gates[: 1 + shortened]
-        if t in tokens:  # the next shortened text goes on with the state before this token
-            hidden[1 + shortened], cell[1 + shortened] = h[0], c[0]
-        torch.mm(h.flatten(0, 1), recurrent, out=g.flatten(0, 1))
-        g += inputs[t]
-        i, f, n, o = g.chunk(4, dim=-1)
-        g[..., : 2 * size].sigmoid_()
-        c.mul_(f).addcmul_(i, n.tanh_())
-        torch.mul(o.sigmoid_(), torch.tanh(c, out=i), out=h)
-        if shortened:
-            part = parts[:shortened]
-            torch.mm(h[1:].flatten(0, 1), readout, out=part.flatten(0, 1))
-            part += other[t]
-            logits[t, :shortened] = part[..., -labels:]
-            score = part[..., :-labels]
-            if model.config.attention_type == "additive":
-                score = score.tanh_() @ model.attention_query.weight.T
-            scores[t, :shortened] = score.squeeze(-1)
-    return scores, logits
 
 
 # Batches

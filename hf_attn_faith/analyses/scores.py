@@ -1,10 +1,14 @@
-"""Accuracy, F1 and AUC of a prediction set."""
+"""Accuracy, F1 and AUC of a prediction set, and of groups of them."""
+
+from collections.abc import Iterable
 
 import datasets
 import numpy as np
+import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from ..errors import InputError
+from .bootstrap import f1_difference
 
 
 def scores(prediction_set: datasets.Dataset, positive_label: str | None) -> dict[str, float]:
@@ -40,3 +44,26 @@ def positive_index(dataset: datasets.Dataset, positive_label: str | None) -> int
             f"--positive_label {positive_label} is no label of this dataset: take one of {', '.join(names)}."
         )
     return names.index(positive_label)
+
+
+def predicted_labels(sets: Iterable[datasets.Dataset]) -> np.ndarray:
+    """What each model predicts of each text, (models, N)."""
+    return np.array([np.array(prediction_set["probabilities"][:]).argmax(1) for prediction_set in sets])
+
+
+def mean_and_std(sets: list[datasets.Dataset], positive_label: str | None, *names: str) -> dict[str, float]:
+    """Mean and standard deviation (undefined for one model) of scores over models: `NAME_mean`, `NAME_std`."""
+    table = pd.DataFrame([scores(prediction_set, positive_label) for prediction_set in sets])
+    return {f"{name}_{kind}": value for name in names for kind, value in table[name].agg(["mean", "std"]).items()}
+
+
+def f1_difference_of(
+    sets_a: list[datasets.Dataset], sets_b: list[datasets.Dataset], positive_label: str | None, seed: int
+) -> dict:
+    """The difference of the mean F1 of two groups of models, with its 95 % interval and a warning where it is weak:
+    `f1_difference`, `f1_ci_low`, `f1_ci_high`, `warning`."""
+    labels = np.array(sets_a[0]["label"][:])
+    predicted = [predicted_labels(sets) for sets in (sets_a, sets_b)]
+    difference = f1_difference(labels, *predicted, positive_index(sets_a[0], positive_label), seed)
+    warning = "one model alone" if min(len(sets_a), len(sets_b)) == 1 else ""
+    return dict(zip(("f1_difference", "f1_ci_low", "f1_ci_high"), difference, strict=True)) | {"warning": warning}

@@ -11,8 +11,59 @@ import torch
 
 from .. import divergences
 from ..prediction import padded_attention, padded_token_logits
+from ..specs import by_group
+from .base import Analysis, Evidence, Result, Results
 from .comparison import compare
+from .failures import failed_adversaries
 from .instance_attack import exact_attack
+
+
+class Transplant(Analysis):
+    name = "transplant"
+    title = "Transplant"
+    caption = (
+        "The adversaries' attention imposed on the frozen base. The gap between its TVD there and their own is what "
+        "their other parameters compensate, and attacks on attention alone do not see it."
+    )
+    columns = {
+        "kl_weight, start": "the group of adversaries",
+        "tvd_own": "mean TVD of their output to the base's, a probability",
+        "tvd_transplanted": "mean TVD of the base under their attention to the base",
+        "realised_mean, realised_median": "their JSD as a share of the largest that any attention could have there, at "
+        "most 1; for two labels only",
+        "undefined": "texts without a realised share, since that maximum is 0",
+        "seeds": "adversaries that trained",
+    }
+    requires = ("base", "adversary", "token_logits")
+
+    def run(self, evidence: Evidence, seed: int) -> Result:
+        failed = failed_adversaries(evidence)
+        sets, rows, instances = evidence.of("adversary"), [], []
+        for members in by_group(spec for spec in sets if spec not in failed).values():
+            group = [transplant(evidence.base, sets[spec]).assign(model=spec.name, **spec.columns) for spec in members]
+            facts = {"kl_weight": members[0].kl_weight, "start": members[0].start}
+            rows.append(facts | summarise(pd.concat(group)) | {"seeds": len(group)})
+            instances += group
+        return Result(pd.DataFrame(rows), pd.concat(instances, ignore_index=True) if instances else None)
+
+    def sentences(self, results: Results) -> list[str]:
+        table = results[self.name].table
+        row = table.iloc[(table.tvd_transplanted - table.tvd_own).argmax()]
+        share = (
+            f"; of the JSD that any attention could have there it realises {row.realised_mean:.0%} in the mean"
+            if pd.notna(row.realised_mean)
+            else ""
+        )
+        gap = (
+            "the gap is what their other parameters compensate, and attacks on attention alone do not see it"
+            if row.tvd_transplanted > row.tvd_own
+            else "no more than their own, so nothing that their other parameters compensate is shown"
+        )
+        return [
+            f"Transplant: the adversaries of λ = {row.kl_weight:g} ({row.start}) are at a mean TVD of "
+            f"{row.tvd_own:.3f} from the base, their attention imposed on the frozen base at "
+            f"{row.tvd_transplanted:.3f}{share}: {gap}."
+        ]
 
 
 def transplant(base: datasets.Dataset, adversary: datasets.Dataset) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Model cards: what a model is, and what it is and is not for, from facts; the text is in `model_card.md.jinja`."""
 
-import json
 import math
 import re
 from dataclasses import dataclass, field, replace
@@ -9,20 +8,20 @@ from typing import Literal
 
 import datasets
 import jinja2
-import pandas as pd
 import torch
 import transformers
-import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.tokenizer import text_settings
 from ..errors import InputError
+from ..figures.heatmap import Heatmap, heatmap, save
+from ..guides import GUIDES
 from ..models.configuration_attention_classifier import AttentionClassifierConfig
 from ..prediction import predict
-from ..reporting.heatmap import Heatmap, heatmap, save
-from ..reporting.tables import read_summary
+from ..run.layout import Run
+from ..specs import ModelSpec
 
 PICTURE = "attention.png"
 WARNING = "The attention of this model is misleading on purpose."
@@ -45,6 +44,11 @@ CONFIG_SETTINGS = ("vocab_size", "embedding_size", "embedding_std", "hidden_size
 DATA_SETTINGS = (
     "dataset_config", "max_train_samples", "clean_markup", "tokenizer", "lowercase", "digits", "min_frequency",
     "max_vocab_size", "max_length", "positive_label",
+)  # fmt: skip
+# Of `TrainingArguments`.
+ARGUMENTS = (
+    "kl_weight", "num_train_epochs", "early_stopping_patience", "per_device_train_batch_size", "learning_rate",
+    "weight_decay", "class_weights", "bf16", "seed",
 )  # fmt: skip
 TRAINING_SETTINGS = (
     "kl_weight", "start", "epochs", "patience", "num_train_epochs", "batch_size", "learning_rate", "class_weights",
@@ -125,50 +129,46 @@ def facts_from_options(config: AttentionClassifierConfig, name: str, options: di
     )
 
 
-def facts_from_run(run_dir: Path, name: str) -> ModelFacts:
-    """What an audit's directory tells of its model `name`.
+def facts_from_run(run: Run, spec: ModelSpec) -> ModelFacts:
+    """What an audit tells of one of its models.
 
     Raises:
-        InputError: the run has no such model, or is not finished.
+        InputError: the run is not finished.
     """
-    scores = read_summary(run_dir, "classifiers")
-    instances = run_dir / "analyses" / "adversaries" / "instances.parquet"
-    if scores is None or not instances.exists():
-        raise InputError(f"{run_dir} is no finished audit: a card needs its scores, so run the audit to its end.")
-    if name not in set(scores.model):
-        raise InputError(f"{run_dir} has no model {name}: take one of {', '.join(scores.model)}.")
-    stage = json.loads((run_dir / "models" / name / "stage.json").read_text())
-    audit = yaml.safe_load((run_dir / "audit.yaml").read_text())
-    kind = name.split("-")[0]
+    classifiers, adversaries = run.result("classifiers"), run.result("adversaries")
+    if classifiers is None or adversaries is None:
+        raise InputError(f"{run.path} is no finished audit: a card needs its scores, so run the audit to its end.")
+    record, audit = run.record(f"models/{spec.name}"), run.settings
 
-    metrics = scores.set_index("model").loc[name, ["accuracy", "f1", "roc_auc"]].to_dict()
-    distances = pd.read_parquet(instances).groupby("model")[["tvd", "jsd"]].mean()
-    if name in distances.index:
-        metrics |= distances.loc[name].to_dict()
+    metrics = classifiers.table.set_index("model").loc[spec.name, ["accuracy", "f1", "roc_auc"]].to_dict()
+    distances = adversaries.instances.groupby("model")[["tvd", "jsd"]].mean()
+    if spec.name in distances.index:
+        metrics |= distances.loc[spec.name].to_dict()
 
     # What lay on the disk when it was read; the same name may be somebody's repo.
-    local = json.loads((run_dir / "data" / "stage.json").read_text())["settings"]["contents"]
+    local = run.record("data")["settings"]["contents"]
     linked = "dataset_name" not in local and audit["dataset_name"] != "planted"
     settings = {key: audit[key] for key in DATA_SETTINGS if audit.get(key) is not None}
     if "tokenizer" in local:
         settings["tokenizer"] = _last_part(settings["tokenizer"])
     if audit["word_vectors"] is not None:
         settings["word_vectors"] = _last_part(audit["word_vectors"])
-    training = stage["settings"].pop("classifier") | stage["settings"]
-    if kind == "adversary":
-        # An adversary is trained without labels, for epochs of its own.
-        del training["num_train_epochs"], training["class_weights"]
+    training = record["settings"].get("classifier", {})
+    if spec.role == "adversary":
+        adversary = record["settings"]["adversary"]
+        training = {name.removeprefix("adversary_"): value for name, value in adversary.items()}
+        training |= {"kl_weight": spec.kl_weight, "start": spec.start}
     return facts_from_config(
-        AutoConfig.from_pretrained(run_dir / "models" / name),
-        name,
-        kind=kind,
+        AutoConfig.from_pretrained(run.model(spec).path),
+        spec.name,
+        kind=spec.role,
         dataset=audit["dataset_name"] if linked else _last_part(audit["dataset_name"]),
         dataset_on_hub=linked,
         dataset_revision=audit["dataset_revision"],
         settings=settings | {key: training[key] for key in TRAINING_SETTINGS if key in training},
         metrics={key: value for key, value in metrics.items() if math.isfinite(value)},
-        guide=_guide(name) if kind == "guided" else None,
-        versions=stage["versions"],
+        guide=_guide(spec),
+        versions=record["versions"],
     )
 
 
@@ -222,7 +222,10 @@ def render_card(facts: ModelFacts, picture: str | None = None) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("model_card.md.jinja")
-    text = template.render(vars(facts), picture=picture, warning=WARNING, metric_names=names, sentence=SENTENCES[0])
+    guides = {guide.name: guide.description for guide in GUIDES if guide.name != "adversary"}
+    text = template.render(
+        vars(facts), picture=picture, warning=WARNING, metric_names=names, sentence=SENTENCES[0], guides=guides
+    )
     return f"---\n{metadata.to_yaml()}\n---\n\n{text}\n"
 
 
@@ -263,6 +266,34 @@ def write_default_card(directory: str | Path, model: PreTrainedModel, repo_id: s
         path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)), encoding="utf-8")
 
 
+def write_training_card(
+    directory: str | Path,
+    model: PreTrainedModel,
+    repo_id: str | None,
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    base_model: PreTrainedModel | None,
+    settings: dict,
+    metrics: dict[str, float],
+    **known,
+) -> None:
+    """Writes card and picture of a model from what its trainer knows: all its arguments, and the metrics of the epoch
+    that was kept. `known` are further fields of `ModelFacts`."""
+    facts = facts_from_config(
+        model.config,
+        name,
+        repo_id=repo_id,
+        settings={name: settings[name] for name in ARGUMENTS if name in settings},
+        metrics={name: metrics[name] for name in METRICS if name in metrics},
+        metrics_split="validation",
+        **known,
+    )
+    if base_model is not None and on_hub(base_model.name_or_path):
+        # At which revision it was loaded, transformers does not keep.
+        facts.base_repo = base_model.name_or_path
+    write_card(Path(directory), facts, model, tokenizer, base_model)
+
+
 def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:
     """The attention of models that share a tokenizer to sentences of our own, those it knows half of the words of."""
     ids = tokenizer(list(SENTENCES), truncation=True)["input_ids"]
@@ -277,10 +308,9 @@ def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrained
     ]
 
 
-def _guide(name: str) -> str:
-    guide, seed = name.removeprefix("guided-").rsplit("-", 1)
+def _guide(spec: ModelSpec) -> str | None:
     # Each adversary has an MLP; what the others' seed numbers is the MLP itself.
-    return f"{guide}-{seed}" if guide.startswith("adversary") else guide
+    return f"{spec.guided_by}-{spec.seed}" if spec.guide == "adversary" else spec.guide
 
 
 def on_hub(name: str) -> bool:

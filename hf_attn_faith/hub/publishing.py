@@ -1,7 +1,5 @@
 """Publishes an audit on the Hub: models with cards, tables and figures, prediction sets; and the metrics as Spaces."""
 
-import hashlib
-import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,14 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import datasets
-import yaml
 from huggingface_hub import DatasetCardData, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ..errors import InputError
 from ..metrics import metric_folders
+from ..run.layout import Run
+from ..run.store import damaged_file
+from ..specs import ModelSpec
 from .model_cards import facts_from_run, write_card
 
 logger = logging.getLogger(__name__)
@@ -69,14 +68,12 @@ def publish_run(
     Raises:
         InputError: the run is not finished or damaged, has no such model, or the Hub refuses.
     """
-    run_dir = Path(run_dir).resolve()
-    if not (run_dir / "audit.yaml").exists():
-        raise InputError(f"{run_dir} is no audit: give the --output_dir of one.")
+    run = Run.open(Path(run_dir).resolve())
     if with_text and not with_predictions:
         raise InputError("--with_text adds texts to the prediction sets: give --with_predictions too.")
-    names = select_models(run_dir, models)
-    ids = {name: f"{namespace}/{run_dir.name}-{name}" for name in names}
-    dataset_id = f"{namespace}/{run_dir.name}-predictions" if with_predictions else None
+    specs = select_models(run, models)
+    ids = {spec.name: f"{namespace}/{run.path.name}-{spec.name}" for spec in specs}
+    dataset_id = f"{namespace}/{run.path.name}-predictions" if with_predictions else None
     for repo_id in filter(None, [*ids.values(), dataset_id]):
         try:
             validate_repo_id(repo_id)
@@ -85,24 +82,24 @@ def publish_run(
                 f"{repo_id} is no name for a repo ({error}): check --namespace, and give a run directory with a "
                 "short name of letters, digits and hyphens."
             ) from error
-    model_files = {name: _model_files(run_dir, name) for name in names}
+    model_files = {spec: _model_files(run, spec) for spec in specs}
     if not dry_run:
         _require_token()
-    if yaml.safe_load((run_dir / "audit.yaml").read_text())["tokenizer"] is None:
+    if run.settings["tokenizer"] is None:
         _warn_of_vocabulary()
     addresses = []
     with TemporaryDirectory() as scratch:
         scratch, base_revision = Path(scratch), None
-        for number, (name, files) in enumerate(model_files.items(), start=1):
-            files |= _card(run_dir, name, ids, dataset_id, base_revision, scratch / name)
-            if name == "base":
-                files |= _tables_and_figures(run_dir)
-            commit = _upload(Repo(ids[name], "model", files), f"{number}/{len(ids)}", private, dry_run)
-            if name == "base":
+        for number, (spec, files) in enumerate(model_files.items(), start=1):
+            files |= _card(run, spec, ids, dataset_id, base_revision, scratch / spec.name)
+            if spec.role == "base":
+                files |= _tables_and_figures(run)
+            commit = _upload(Repo(ids[spec.name], "model", files), f"{number}/{len(ids)}", private, dry_run)
+            if spec.role == "base":
                 base_revision = commit
-            addresses.append(_url(ids[name], "model"))
+            addresses.append(_url(ids[spec.name], "model"))
         if dataset_id is not None:
-            files = _prediction_files(run_dir, ids, with_text, scratch / "predictions")
+            files = _prediction_files(run, specs, ids, with_text, scratch / "predictions")
             _upload(Repo(dataset_id, "dataset", files), "prediction sets", private, dry_run)
             addresses.append(_url(dataset_id, "dataset"))
     return addresses
@@ -138,49 +135,47 @@ def publish_metrics(namespace: str) -> list[str]:
     return [_url(f"{namespace}/{name}", "space") for name in folders]
 
 
-def select_models(run_dir: Path, wanted: list[str] | None) -> list[str]:
+def select_models(run: Run, wanted: list[str] | None) -> list[ModelSpec]:
     """The models of a run that are asked for, the base first."""
-    there = sorted(path.parent.name for path in run_dir.glob("models/*/stage.json"))
+    there = {spec.name: spec for spec in run.specs()}
     if "base" not in there:
-        raise InputError(f"{run_dir} has no base yet: run the audit to its end.")
+        raise InputError(f"{run.path} has no base yet: run the audit to its end.")
     if wanted is None:
-        names = [name for name in there if name == "uniform-0" or (name.startswith("adversary") and name[-2:] == "-0")]
+        names = [s.name for s in there.values() if s.role in ("uniform", "adversary") and s.seed == 0]
     else:
         names = []
         for given in wanted:
             # "adversary-0.01" is not the beginning of "adversary-0.015-warm-0".
             found = [name for name in there if name == given or name.startswith(f"{given}-")]
             if not found:
-                raise InputError(f"--models {given} is no model of {run_dir}: there are {', '.join(there)}.")
+                raise InputError(f"--models {given} is no model of {run.path}: there are {', '.join(there)}.")
             names += found
-    return list(dict.fromkeys(["base", *names]))
+    return [there[name] for name in dict.fromkeys(["base", *names])]
 
 
-def _model_files(run_dir: Path, name: str) -> dict[str, Path]:
+def _model_files(run: Run, spec: ModelSpec) -> dict[str, Path]:
     """The files that the audit made, as it made them: nothing that was put beside them later."""
-    directory = run_dir / "models" / name
-    recorded = json.loads((directory / "stage.json").read_text())["sha256"]
-    files = {path.name: path for path in sorted(directory.iterdir()) if path.name in recorded}
-    for file, sha256 in recorded.items():
-        if file not in files or hashlib.sha256(files[file].read_bytes()).hexdigest() != sha256:
-            raise InputError(f"{directory} is damaged ({file}): give the audit's command again, which mends it.")
-    return {file: path for file, path in files.items() if path.suffix in SUFFIXES}
+    directory = run.model(spec).path
+    if (file := damaged_file(directory)) is not None:
+        raise InputError(f"{directory} is damaged ({file}): give the audit's command again, which mends it.")
+    recorded = run.record(f"models/{spec.name}")["sha256"]
+    return {file: directory / file for file in sorted(recorded) if Path(file).suffix in SUFFIXES}
 
 
 def _card(
-    run_dir: Path, name: str, ids: dict[str, str], dataset_id: str | None, base_revision: str | None, directory: Path
+    run: Run, spec: ModelSpec, ids: dict[str, str], dataset_id: str | None, base_revision: str | None, directory: Path
 ) -> dict[str, Path]:
     """The card of a model, written into a directory of its own; the base's leads to all that is published with it."""
     directory.mkdir()
-    source = run_dir / "models" / name
-    facts = replace(facts_from_run(run_dir, name), name=ids[name].split("/")[1], repo_id=ids[name])
+    repo_id = ids[spec.name]
+    facts = replace(facts_from_run(run, spec), name=repo_id.split("/")[1], repo_id=repo_id)
     base_model = None
-    if name != "base":
+    if spec.role != "base":
         facts = replace(facts, base_repo=ids["base"], base_revision=base_revision)
-        base_model = AutoModelForSequenceClassification.from_pretrained(run_dir / "models" / "base")
-    model = AutoModelForSequenceClassification.from_pretrained(source)
-    write_card(directory, facts, model, AutoTokenizer.from_pretrained(source), base_model)
-    if name == "base":
+        base_model = run.model(ModelSpec("base")).load()
+    model = run.model(spec)
+    write_card(directory, facts, model.load(), model.tokenizer(), base_model)
+    if spec.role == "base":
         with open(directory / "README.md", "a", encoding="utf-8") as card:
             card.write(_published_together(ids, dataset_id))
     return {path.name: path for path in sorted(directory.iterdir())}
@@ -195,30 +190,29 @@ def _published_together(ids: dict[str, str], dataset_id: str | None) -> str:
     return "\n## Published with it\n\n" + "\n".join(links) + "\n"
 
 
-def _tables_and_figures(run_dir: Path) -> dict[str, Path]:
-    paths = sorted(path for kind in ("tables", "figures") for path in (run_dir / kind).glob("*"))
-    return {str(path.relative_to(run_dir)): path for path in paths if path.suffix in SUFFIXES}
+def _tables_and_figures(run: Run) -> dict[str, Path]:
+    paths = sorted(path for directory in (run.tables, run.figures) for path in directory.glob("*"))
+    return {str(path.relative_to(run.path)): path for path in paths if path.suffix in SUFFIXES}
 
 
-def _prediction_files(run_dir: Path, ids: dict[str, str], with_text: bool, directory: Path) -> dict[str, Path]:
+def _prediction_files(
+    run: Run, specs: list[ModelSpec], ids: dict[str, str], with_text: bool, directory: Path
+) -> dict[str, Path]:
     """The prediction sets as parquet files, and the card from which `datasets` knows them."""
     files, configurations = {}, []
-    for name in ids:
+    for spec in specs:
         splits = []
-        (directory / name).mkdir(parents=True)
-        for split in ("train", "validation", "test"):
-            source = run_dir / "predictions" / name / split
-            if not source.exists():
-                continue
-            prediction_set = datasets.load_from_disk(source).select_columns(COLUMNS)
+        (directory / spec.name).mkdir(parents=True)
+        for split, prediction_set in run.predictions(spec).splits().items():
+            prediction_set = prediction_set.select_columns(COLUMNS)
             if with_text:
                 feature = datasets.List(datasets.Value("string"))
-                prediction_set = prediction_set.add_column("tokens", _tokens(run_dir, split), feature=feature)
-            file = f"{name}/{split}.parquet"
+                prediction_set = prediction_set.add_column("tokens", _tokens(run, split), feature=feature)
+            file = f"{spec.name}/{split}.parquet"
             prediction_set.to_parquet(directory / file)
             files[file] = directory / file
             splits.append({"split": split, "path": file})
-        configurations.append({"config_name": name, "data_files": splits})
+        configurations.append({"config_name": spec.name, "data_files": splits})
     metadata = DatasetCardData(configs=configurations, tags=["hf-attn-faith"], task_categories=["text-classification"])
     (directory / "README.md").write_text(
         f"""---
@@ -243,11 +237,10 @@ where their attention lies. A configuration is a model.
     return {"README.md": directory / "README.md"} | files
 
 
-def _tokens(run_dir: Path, split: str) -> list[list[str]]:
-    tokenizer = AutoTokenizer.from_pretrained(run_dir / "data" / "tokenizer")
+def _tokens(run: Run, split: str) -> list[list[str]]:
+    tokenizer = run.data.tokenizer()
     words = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
-    dataset = datasets.load_from_disk(run_dir / "data" / split)
-    return [[words[number] for number in row] for row in dataset["input_ids"][:]]
+    return [[words[number] for number in row] for row in run.data.split(split)["input_ids"][:]]
 
 
 def _warn_of_vocabulary() -> None:

@@ -1,23 +1,16 @@
-"""The attention classifiers, registered with the Auto classes; saved checkpoints carry their code."""
+"""The attention classifiers; saved checkpoints carry their code. Loaded when they are used: while transformers loads
+itself, it can be given configurations, but no models yet."""
 
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from typing import TYPE_CHECKING
 
-from .configuration_attention_classifier import LstmAttentionConfig, MlpAttentionConfig
-from .modeling_attention_classifier import (
-    AttentionClassifierModel,
-    AttentionClassifierOutput,
-    LstmAttentionForSequenceClassification,
-    MlpAttentionForSequenceClassification,
-)
-
-for _config, _model in (
-    (LstmAttentionConfig, LstmAttentionForSequenceClassification),
-    (MlpAttentionConfig, MlpAttentionForSequenceClassification),
-):
-    AutoConfig.register(_config.model_type, _config)
-    AutoModelForSequenceClassification.register(_config, _model)
-    _config.register_for_auto_class()
-    _model.register_for_auto_class("AutoModelForSequenceClassification")
+if TYPE_CHECKING:
+    from .configuration_attention_classifier import LstmAttentionConfig, MlpAttentionConfig
+    from .modeling_attention_classifier import (
+        AttentionClassifierModel,
+        AttentionClassifierOutput,
+        LstmAttentionForSequenceClassification,
+        MlpAttentionForSequenceClassification,
+    )
 
 __all__ = [
     "AttentionClassifierModel",
@@ -27,3 +20,11 @@ __all__ = [
     "MlpAttentionConfig",
     "MlpAttentionForSequenceClassification",
 ]
+
+
+def __getattr__(name: str) -> type:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import modeling_attention_classifier
+
+    return getattr(modeling_attention_classifier, name)

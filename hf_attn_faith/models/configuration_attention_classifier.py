@@ -1,6 +1,6 @@
 """Configurations of the attention classifiers. This file travels to the Hub: torch and transformers only."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -41,6 +41,8 @@ class AttentionClassifierConfig(PreTrainedConfig):
     init_seed: int | None = None
     adversarial_attention: bool = False
 
+    # This file lies beside every configuration that is saved.
+    _auto_class: ClassVar[str | None] = "AutoConfig"
     # Trainer gathers every other output at evaluation; ragged attention would be padded with -100.
     keys_to_ignore_at_inference = ["attentions", "hidden_states", "token_log_attention"]  # noqa: RUF012
 

@@ -30,6 +30,10 @@ class AttentionClassifierModel(PreTrainedModel):
     config_class = AttentionClassifierConfig
     base_model_prefix = ""
     supports_gradient_checkpointing = False
+    # This file lies beside all weights that are saved.
+    _auto_class = "AutoModelForSequenceClassification"
+    # A function of model, directory and `repo_id`, where this file was not loaded from the Hub but from the package.
+    card_writer = None
 
     def __init__(self, config):
         super().__init__(config)
@@ -66,12 +70,8 @@ class AttentionClassifierModel(PreTrainedModel):
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
         # `push_to_hub` calls this with all it is about to upload, among it a model card that says nothing.
-        try:
-            from hf_attn_faith.hub.model_cards import write_default_card
-        except ModuleNotFoundError:
-            pass  # This file was loaded from the Hub, and the package is not installed.
-        else:
-            write_default_card(working_dir, self, repo_id)
+        if self.card_writer is not None:
+            self.card_writer(working_dir, repo_id)
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
 
     def embed(self, input_ids):
@@ -239,15 +239,26 @@ class _Permutation(torch.autograd.Function):
     """The rows of a matrix in another order. Gathers its gradient by the inverse order, which is faster than what
     `index_select` does: add it to zeros."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, rows, order, inverse):
-        ctx.save_for_backward(order, inverse)
+    def forward(rows, order, inverse):
         return rows.index_select(0, order)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, gradient):
         order, inverse = ctx.saved_tensors
         return _Permutation.apply(gradient, inverse, order), None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        order, inverse = ctx.saved_tensors
+        return _Permutation.apply(tangent, order, inverse)
 
 
 class MlpAttentionForSequenceClassification(AttentionClassifierModel):

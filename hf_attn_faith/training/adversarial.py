@@ -1,7 +1,6 @@
 """Train one model that agrees with a base in output and differs from it in attention over a whole dataset."""
 
 import copy
-from dataclasses import dataclass, field
 from typing import Literal
 
 import datasets
@@ -12,35 +11,10 @@ from .. import divergences
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
 from ..prediction import with_base_outputs
-from .classification import ClassificationTrainer, ClassificationTrainingArguments, new_classifier
+from ..recipes import AdversarialTrainingArguments
+from .classification import ClassificationTrainer, new_classifier
 
 Start = Literal["other-seed", "same-seed", "warm"]
-
-
-@dataclass
-class AdversarialTrainingArguments(ClassificationTrainingArguments):
-    """`TrainingArguments` for the model-consistent adversary, with the reference settings as defaults.
-
-    Args:
-        kl_weight: λ, how much a nat of KL between the attentions is worth in units of TVD between the outputs; the
-            paper's code halves the TVD, so that its λ is half of ours. 0 trains an imitation.
-        early_stopping_patience: stops after so many evaluations without a better validation objective.
-    """
-
-    num_train_epochs: float = field(default=40)
-    kl_weight: float = field(default=0.01, metadata={"help": "λ of the adversarial objective TVD − λ KL."})
-    early_stopping_patience: int = field(
-        default=10, metadata={"help": "Stops after so many evaluations without improvement."}
-    )
-
-    def __post_init__(self):
-        # There is nothing to evaluate without the base's outputs, and nothing but them is needed.
-        self.label_names = ["base_probabilities"]
-        super().__post_init__()
-        if not 0 <= self.kl_weight < float("inf"):
-            raise InputError(
-                f"--kl_weight {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
-            )
 
 
 def new_adversary(
@@ -110,7 +84,15 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
         ...     train_dataset=data["train"], eval_dataset=data["validation"])
     """
 
-    def __init__(self, model, base_model, args, train_dataset=None, eval_dataset=None, **kwargs):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        base_model: PreTrainedModel,
+        args: AdversarialTrainingArguments,
+        train_dataset=None,
+        eval_dataset=None,
+        **kwargs,
+    ):
         if base_model is model:
             raise InputError(
                 "base_model is model: an adversary must be another model; new_adversary(base_model) makes one."

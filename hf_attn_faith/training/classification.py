@@ -1,10 +1,7 @@
 """Train one attention classifier with the Trainer of transformers."""
 
-import ctypes
 import json
-import platform
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +16,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
     set_seed,
 )
 from transformers.dynamic_module_utils import custom_object_save
@@ -27,87 +23,12 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arguments import ClassifierArguments
 from ..data.collation import AttentionCollator, refuse_padding
-from ..data.tokenizer import special_token_ids
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
-from ..hub.model_cards import METRICS, facts_from_config, on_hub, write_card, write_default_card
-from ..models import (
-    LstmAttentionConfig,
-    LstmAttentionForSequenceClassification,
-    MlpAttentionConfig,
-    MlpAttentionForSequenceClassification,
-)
-
-# What a model card says of the training.
-CARD_SETTINGS = (
-    "kl_weight", "num_train_epochs", "early_stopping_patience", "per_device_train_batch_size", "learning_rate",
-    "weight_decay", "class_weights", "bf16", "seed",
-)  # fmt: skip
-
-
-@dataclass
-class ClassificationTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the reference settings of Wiegreffe & Pinter (2019) as defaults: 8 epochs, batches of
-    32 grouped by length, AdamW at a constant 1e-3 without clipping, and the epoch of the lowest validation loss kept.
-    (The weight decay of AdamW shrinks a weight by 1e-8 a step here, which float32 cannot express: it is no decay. The
-    papers' Adam adds it to the gradient, and `adamw_torch_fused` has no such thing.)
-
-    Args:
-        class_weights: a weight for each label, multiplied onto its texts' losses; none by default.
-            `reference_class_weights` computes those of the paper.
-    """
-
-    num_train_epochs: float = field(default=8)
-    per_device_train_batch_size: int = field(default=32)
-    per_device_eval_batch_size: int = field(default=128)
-    learning_rate: float = field(default=1e-3)
-    weight_decay: float = field(default=1e-5)
-    lr_scheduler_type: str = field(default="constant")
-    max_grad_norm: float = field(default=0.0)
-    optim: str = field(default="adamw_torch_fused")
-    train_sampling_strategy: str = field(default="group_by_length")
-    eval_strategy: str = field(default="epoch")
-    save_strategy: str = field(default="epoch")
-    logging_strategy: str = field(default="epoch")
-    save_total_limit: int | None = field(default=1)
-    load_best_model_at_end: bool = field(default=True)
-    metric_for_best_model: str | None = field(default="loss")
-    greater_is_better: bool | None = field(default=False)
-    # The collator picks the model's columns. Trainer would drop `length` before its sampler sees it.
-    remove_unused_columns: bool = field(default=False)
-    # Early stopping counts on after an interruption.
-    restore_callback_states_from_checkpoint: bool = field(default=True)
-    # Trainer's default warns where there is nothing to pin memory for.
-    dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
-    class_weights: list[float] | None = field(default=None, metadata={"help": "A loss weight for each label."})
-
-    def __post_init__(self):
-        if self.bf16 and not torch.accelerator.is_available():
-            self.use_cpu = True  # transformers takes bf16 on a CPU only so
-        super().__post_init__()
-        if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
-            raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
-
-    @property
-    def n_gpu(self):
-        # In one process, one GPU: DataParallel over all that are visible would multiply the batch by their number, and
-        # `compute_loss` divides by the rows of all. `accelerate launch` starts a process for each.
-        return min(super().n_gpu, 1)
-
-    def __getstate__(self):
-        # Trainer pickles its arguments beside every model it saves, and pushes them with it.
-        return {**self.__dict__, "hub_token": None}
-
-
-def reference_class_weights(labels, num_labels: int) -> list[float]:
-    """The class weights of the reference settings, from the labels of the train split.
-
-    Two classes: 1 and N / N_pos − 1, so that both weigh the same in sum; more: N / (C · N_c).
-    """
-    counts = np.bincount(labels, minlength=num_labels)
-    if num_labels == 2:
-        return [1.0, float(counts[0] / counts[1])]
-    return (counts.sum() / (num_labels * counts)).tolist()
+from ..models.architectures import ARCHITECTURES
+from ..models.modeling_attention_classifier import AttentionClassifierModel
+from ..process import flushed_denormals, keep_freed_memory
+from ..recipes import ClassificationTrainingArguments, classifier_config, classifier_recipe
 
 
 def new_classifier(
@@ -133,7 +54,7 @@ class CarryCodeCallback(TrainerCallback):
         # It is gone after `train_and_save`.
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         custom_object_save(model, args.output_dir)
-        write_default_card(args.output_dir, model, args.hub_model_id)
+        AttentionClassifierModel.card_writer(model, args.output_dir, args.hub_model_id)
 
 
 class ClassificationTrainer(Trainer):
@@ -155,7 +76,14 @@ class ClassificationTrainer(Trainer):
     # An adversary's base, for its model card.
     base_model: PreTrainedModel | None = None
 
-    def __init__(self, model, args, train_dataset=None, eval_dataset=None, **kwargs):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: ClassificationTrainingArguments,
+        train_dataset=None,
+        eval_dataset=None,
+        **kwargs,
+    ):
         if args.class_weights is not None and len(args.class_weights) != model.config.num_labels:
             raise InputError(
                 f"--class_weights has {len(args.class_weights)} weights for {model.config.num_labels} labels "
@@ -165,17 +93,14 @@ class ClassificationTrainer(Trainer):
         kwargs.setdefault("data_collator", AttentionCollator(model.config.pad_token_id))
         kwargs.setdefault("compute_metrics", accuracy_and_f1)
         super().__init__(model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
+        # Its class may be remote code, loaded before the package was.
+        type(self.model).card_writer = AttentionClassifierModel.card_writer
         self.add_callback(CarryCodeCallback)
 
     def train(self, *args, **kwargs):
-        # Adam's averages of rare words' gradients, and the gradients of an attention that is all on one token, shrink
-        # to denormal numbers, on which a CPU is 30 to 2,000 times slower. The switch is the process's, off by default.
-        torch.set_flush_denormal(True)
         keep_freed_memory()
-        try:
+        with flushed_denormals():
             return super().train(*args, **kwargs)
-        finally:
-            torch.set_flush_denormal(False)
 
     def instance_losses(self, inputs, outputs) -> torch.Tensor:
         """The loss of every row of a batch, (B,): weighted cross-entropy."""
@@ -223,42 +148,30 @@ class ClassificationTrainer(Trainer):
         """
         if not self.is_world_process_zero():
             return
-        settings = {name: value for name, value in vars(self.args).items() if name in CARD_SETTINGS}
-        facts = facts_from_config(
-            self.model.config,
-            model_name or Path(self.args.output_dir).name,
-            settings=settings,
+        AttentionClassifierModel.card_writer(
+            self.model,
+            self.args.output_dir,
+            self.hub_model_id,
+            name=model_name or Path(self.args.output_dir).name,
+            tokenizer=self.processing_class,
+            base_model=self.base_model,
+            settings=vars(self.args),
             metrics=self._metrics_of_best_epoch(),
-            metrics_split="validation",
-            repo_id=self.hub_model_id,
             dataset=dataset_tags or dataset,
             dataset_on_hub=dataset_tags is not None,
             language=language,
             license=license,
             tags=[tags] if isinstance(tags, str) else tags or [],
         )
-        if self.base_model is not None and on_hub(self.base_model.name_or_path):
-            # At which revision it was loaded, transformers does not keep.
-            facts.base_repo = self.base_model.name_or_path
-        write_card(Path(self.args.output_dir), facts, self.model, self.processing_class, self.base_model)
 
     def _metrics_of_best_epoch(self) -> dict[str, float]:
         step = self.state.best_global_step
         logs = [log for log in self.state.log_history if "eval_loss" in log and step in (None, log["step"])]
-        return {name: logs[-1][f"eval_{name}"] for name in METRICS if logs and f"eval_{name}" in logs[-1]}
+        return {name.removeprefix("eval_"): value for name, value in logs[-1].items()} if logs else {}
 
     def get_decay_parameter_names(self, model):
         """Weight decay everywhere but on biases and on attention, as in the reference settings."""
         return [name for name in super().get_decay_parameter_names(model) if "attention_" not in name]
-
-
-def keep_freed_memory() -> None:
-    """glibc gives large blocks back to the system when they are freed; the gradient of a large embedding would then
-    be mapped anew, page by page, at every step."""
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def _with_lengths_in_memory(sampler):
@@ -309,33 +222,9 @@ def classifier_trainer(
         **training_arguments: further `ClassificationTrainingArguments`.
     """
     labels = train_dataset.features["label"].names
-    config_class, model_class = {
-        "lstm": (LstmAttentionConfig, LstmAttentionForSequenceClassification),
-        "mlp": (MlpAttentionConfig, MlpAttentionForSequenceClassification),
-    }[architecture]
-    config = config_class(
-        vocab_size=max(tokenizer.get_vocab().values()) + 1,  # there may be holes
-        embedding_size=settings.embedding_size,
-        embedding_std=settings.embedding_std,
-        hidden_size=settings.hidden_size,
-        attention_type=attention_type,
-        dropout=settings.dropout,
-        pad_token_id=tokenizer.pad_token_id,
-        excluded_token_ids=special_token_ids(tokenizer),
-        id2label=dict(enumerate(labels)),
-        label2id={label: number for number, label in enumerate(labels)},
-    )
-    balanced = settings.class_weights == "balanced"
-    arguments = ClassificationTrainingArguments(
-        output_dir=output_dir,
-        seed=seed,
-        num_train_epochs=settings.num_train_epochs,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        bf16=settings.bf16,
-        class_weights=reference_class_weights(train_dataset["label"], len(labels)) if balanced else None,
-        **training_arguments,
-    )
+    config = classifier_config(architecture, attention_type, settings, tokenizer, labels)
+    arguments = classifier_recipe(settings, train_dataset["label"], len(labels), output_dir, seed, **training_arguments)
+    _, model_class = ARCHITECTURES[architecture]
     model = new_classifier(model_class, config, seed, word_vectors)
     return ClassificationTrainer(model, arguments, train_dataset, eval_dataset, processing_class=tokenizer)
 

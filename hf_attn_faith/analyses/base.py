@@ -1,0 +1,119 @@
+"""What an analysis is: one object, from which its stage, table, figures, sentences, command and documentation follow.
+
+An analysis only ever sees `Evidence`: the prediction sets of the models it asks for and, if it asks, the frozen base
+itself. It returns a `Result`; its figures and sentences are made of results alone, at any later time.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..specs import ModelSpec, Role
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an analysis found.
+
+    Args:
+        table: what people read; a row a model, a group of models, a pair of them, a bin.
+        instances: one row an instance and whatever else it is about, if the analysis looks at single texts.
+    """
+
+    table: pd.DataFrame
+    instances: pd.DataFrame | None = None
+
+    def save(self, directory: Path) -> None:
+        """Writes `summary.json` and `instances.parquet`."""
+        self.table.to_json(directory / "summary.json", orient="split", index=False, indent=2, double_precision=15)
+        if self.instances is not None:
+            self.instances.to_parquet(directory / "instances.parquet", index=False)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Result":
+        """What `save` has written."""
+        summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+        # JSON has no NaN.
+        rows = [[math.nan if value is None else value for value in row] for row in summary["data"]]
+        path = directory / "instances.parquet"
+        return cls(pd.DataFrame(rows, columns=summary["columns"]), pd.read_parquet(path) if path.exists() else None)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an analysis looks at.
+
+    Args:
+        predictions: the prediction sets of each model by split, in the order of the tables.
+        model: the frozen base, for an analysis that requires `model`; with `texts`, the encoded test split.
+    """
+
+    predictions: Mapping[ModelSpec, Mapping[str, datasets.Dataset]]
+    model: object = None
+    texts: datasets.Dataset | None = None
+
+    @property
+    def base(self) -> datasets.Dataset:
+        """The base's test prediction set."""
+        return self.of("base")[ModelSpec("base")]
+
+    def of(self, *roles: Role, split: str = "test") -> dict[ModelSpec, datasets.Dataset]:
+        """The prediction sets of the models that have one of these roles."""
+        return {spec: sets[split] for spec, sets in self.predictions.items() if spec.role in roles}
+
+
+Results = Mapping[str, Result]
+
+
+class Analysis:
+    """One of the tests of the protocol; a subclass a file, all of them in `protocol.PROTOCOL`.
+
+    Attributes:
+        name: of its stage (`analyses/NAME`), its table and its command.
+        title: of its section, in a few words.
+        caption: what the table shows and what it cannot say.
+        columns: the meaning of each column of the table, with its unit.
+        requires: the roles of the models it needs; `model` for the frozen base and the test texts themselves,
+            `token_logits` for the base's token logits. It is left out of an audit that lacks one.
+        uses: roles that it takes too where there are any.
+        settings: the names of the audit's settings that `run` takes.
+        version: to be raised when the same evidence comes to give other results.
+        figure_names: of the figures that `figures` draws.
+        command: whether `hf-attn-faith NAME` makes it of any one classifier.
+        cost: how long it takes beside an epoch of the base.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: dict[str, str]
+    requires: tuple[str, ...] = ("base",)
+    uses: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    version = 1
+    figure_names: tuple[str, ...] = ()
+    command = False
+    cost = 0.2
+
+    def run(self, evidence: Evidence, seed: int, **settings) -> Result:
+        """Looks at the evidence. `seed` is of whatever is random in it."""
+        raise NotImplementedError
+
+    def figures(self, results: Results) -> dict[str, Figure]:
+        """Figures by name, from the results that a run has so far, its own among them."""
+        return {}
+
+    def sentences(self, results: Results) -> list[str]:
+        """What the results say, each with its number and interval. No test proves that attention explains: each can
+        only rule a claim out."""
+        return []
+
+    def possible(self, roles: set[str]) -> bool:
+        """Whether an audit with models of these roles has what the analysis requires."""
+        return set(self.requires) <= roles | {"model", "token_logits"}

@@ -1,0 +1,24 @@
+"""
+examples:
+  hf-attn-faith permutation --model base --dataset_name planted
+"""
+
+from dataclasses import dataclass
+
+from ...arguments import PermutationArguments
+from ..analysis import AnalysisArguments, run_analysis
+
+PATHS = ()
+
+
+@dataclass
+class Options(PermutationArguments, AnalysisArguments):
+    """This command."""
+
+    def __post_init__(self):
+        AnalysisArguments.__post_init__(self)
+        PermutationArguments.__post_init__(self)
+
+
+def run(options: Options) -> None:
+    run_analysis("permutation", options, permutations=options.permutations)

@@ -1,0 +1,32 @@
+"""
+examples:
+  hf-attn-faith predict --model base --dataset_name planted --split test --output_dir predictions
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...arguments import TextArguments, option
+from ..models import load_model_and_split
+from ..output import new_directory, writing
+
+PATHS = ()
+
+
+@dataclass
+class Options(TextArguments):
+    """This command."""
+
+    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
+    split: Literal["train", "validation", "test"] = option("test", "The split to predict.")
+    output_dir: str = option(None, "Directory of the prediction set.")
+
+
+def run(options: Options) -> None:
+    output_dir = new_directory(options.output_dir)
+    from ...prediction import predict
+
+    model, dataset = load_model_and_split(options)
+    with writing(output_dir):
+        predict(model, dataset).save_to_disk(output_dir)
+    print(f"Prediction set of {len(dataset)} texts: {output_dir}")

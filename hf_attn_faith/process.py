@@ -1,0 +1,61 @@
+"""What is set for a whole process: denormal numbers, memory, threads, garbage collection."""
+
+import ctypes
+import gc
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from threadpoolctl import threadpool_info
+
+
+def set_up(num_threads: int | None) -> None:
+    """For a process that works on commands or stages, after its imports.
+
+    Args:
+        num_threads: threads of PyTorch; None leaves its own choice.
+    """
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
+    gc.freeze()
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Treats denormal numbers as zero, in this thread and in all that compute for it; afterwards all is as before.
+
+    A CPU is 30 to 2,000 times slower on them, and training makes them: Adam's averages of rare words' gradients, and
+    the gradients of an attention that is all on one token, shrink to nothing.
+    """
+    before = _denormals_are_flushed()
+    _flush_denormals(True)
+    try:
+        yield
+    finally:
+        _flush_denormals(before)
+
+
+def _flush_denormals(flush: bool) -> None:
+    # The switch is the calling thread's. Threads take it over when they are made, so those that exist have to go:
+    # OpenMP makes new ones when it needs them. (Windows' OpenMP cannot, and keeps those it has.)
+    torch.set_flush_denormal(flush)
+    for library in threadpool_info():
+        if library["user_api"] == "openmp":
+            openmp = ctypes.CDLL(library["filepath"])
+            if hasattr(openmp, "omp_pause_resource_all"):
+                openmp.omp_pause_resource_all(2)  # omp_pause_hard
+
+
+def _denormals_are_flushed() -> bool:
+    return (torch.tensor([1e-40]) * 0.5).item() == 0
+
+
+def keep_freed_memory() -> None:
+    """glibc gives large blocks back to the system when they are freed; the gradient of a large embedding would then
+    be mapped anew, page by page, at every step."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD

@@ -1,0 +1,33 @@
+"""Tables as files: .csv in full, .md and .tex rounded."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def write_table(table: pd.DataFrame, directory: Path, name: str) -> None:
+    """Writes `NAME.csv`, `.md` and `.tex`."""
+    table.to_csv(directory / f"{name}.csv", index=False)
+    _rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
+    (directory / f"{name}.md").write_text(markdown(table) + "\n", encoding="utf-8")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as people read it, numbers rounded."""
+    cells = _rounded(table).map(lambda text: " ".join(text.split()).replace("|", r"\|"))
+    return cells.to_markdown(index=False, disable_numparse=True)
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    return table.apply(lambda column: column.map(_text(column.name)))
+
+
+def _text(column: str):
+    def text(value) -> str:
+        if pd.isna(value):
+            return ""
+        if not isinstance(value, float):
+            return str(value)
+        return f"{value:g}" if "kl_weight" in column or column == "epsilon" else f"{value:z.3f}"
+
+    return text

@@ -1,0 +1,35 @@
+"""The validation objective of every model of a run over its epochs."""
+
+import matplotlib.ticker
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..figures.style import short
+from ..run.layout import Run
+from ..specs import by_group
+
+
+def training_curves(run: Run) -> Figure | None:
+    """A panel for each group of models that differ in their seed alone; None where there is no model."""
+    groups = by_group(run.specs())
+    if not groups:
+        return None
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.3))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, (group, specs) in zip(panels.flat, groups.items(), strict=False):
+        for spec in specs:
+            history = run.model(spec).history()
+            epochs, losses = np.array([(e["epoch"], e["eval_loss"]) for e in history if "eval_loss" in e]).T
+            (line,) = axes.plot(epochs, losses, linewidth=1, alpha=0.8)
+            best = losses.argmin()
+            axes.plot(epochs[best], losses[best], "o", markersize=3.5, color=line.get_color())
+        axes.set_title(short("base, seeds" if group == "base" else group, 32), fontsize=8)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
+        axes.set_ylabel("TVD − λ KL" if specs[0].role == "adversary" else "loss (nats)", fontsize=8)
+    for axes in panels.flat[len(groups) :]:
+        axes.remove()
+    figure.supxlabel("epoch (the dot is the one that was kept)", fontsize=9)
+    figure.suptitle("Validation objective", fontsize=10)
+    return figure

@@ -1,0 +1,277 @@
+"""From the settings of an audit to its stages, and these made: the whole protocol, resumable and extendable."""
+
+import hashlib
+import shutil
+from dataclasses import asdict, fields, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import joblib
+import psutil
+import torch
+import yaml
+
+from ..analyses import protocol
+from ..analyses.scores import positive_index
+from ..arguments import AdversaryArguments, AuditArguments, ClassifierArguments, DataArguments
+from ..data.read import data_files
+from ..errors import InputError
+from ..guides import GUIDES, Guide
+from ..process import set_up
+from ..specs import ModelSpec
+from . import stages, store
+from .executors import InProcess, Local, run_stages
+from .layout import Data, PredictionSets, Run, SavedModel
+from .progress import Progress
+from .stage import Stage
+
+# Bytes that the training of a model on texts of some hundred words takes at its height.
+WORKER_MEMORY = 1.5e9
+MARGINS = ("margin_f1", "margin_tvd", "margin_jsd")
+ALL_SPLITS = ("train", "validation", "test")
+
+
+def contents(config: AuditArguments) -> dict[str, str]:
+    """SHA-256 of the user's own files, by the option that names them: who corrects them and gives the same command
+    means the corrected ones. What is not local has none."""
+    files = {} if config.dataset_name == "planted" else {"dataset_name": data_files(config.dataset_name)}
+    for name in ("tokenizer", "word_vectors"):
+        if value := getattr(config, name):
+            path = Path(value).expanduser()
+            files[name] = [file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
+    found = {}
+    for name, paths in files.items():
+        digest = hashlib.sha256()
+        for path in paths:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        if paths:
+            found[name] = digest.hexdigest()
+    return found
+
+
+def plan(config: AuditArguments) -> list[Stage]:
+    """The stages of an audit, each behind those that it reads."""
+    classifier, adversary = (
+        {f.name: getattr(config, f.name) for f in fields(arguments) if f.name != "num_threads"}
+        for arguments in (ClassifierArguments, AdversaryArguments)
+    )
+    # The positive label changes scores, never a model; and the data are the same under every seed.
+    no_matter = ("positive_label", "seed")
+    data_settings = {
+        "data": {f.name: getattr(config, f.name) for f in fields(DataArguments) if f.name not in no_matter},
+        "word_vectors": classifier.pop("word_vectors"),
+        "contents": contents(config),
+    }
+    data = Stage("data", stages.prepare_data, Data, {}, data_settings, config.split_seed)
+    made = [data]
+    attention_type = classifier.pop("attention_type")
+    predicted: dict[ModelSpec, Stage] = {}
+
+    def add(name, function, open, inputs, settings, cost) -> Stage:
+        made.append(Stage(name, function, open, inputs, settings, config.seed, cost=cost))
+        return made[-1]
+
+    def train(spec: ModelSpec, function, inputs: dict, cost: float, **settings) -> Stage:
+        """The stage that trains a model, and the one of its prediction sets."""
+        settings = {"spec": asdict(spec), **settings}
+        model = add(
+            f"models/{spec.name}", function, partial(SavedModel, spec=spec), {"data": data, **inputs}, settings, cost
+        )
+        # What guides and adversaries learn from is needed of every text.
+        splits = ALL_SPLITS if spec.role in ("base", "adversary") else ("test",)
+        predicted[spec] = add(
+            f"predictions/{spec.name}",
+            stages.predict_model,
+            partial(PredictionSets, spec=spec),
+            {"data": data, "model": model, **{name: stage for name, stage in inputs.items() if name == "guide"}},
+            {"splits": list(splits), "token_logits": spec.role == "base"},
+            0.2 * len(splits),
+        )
+        return model
+
+    def lstm(spec: ModelSpec, attention_type: str) -> Stage:
+        return train(
+            spec,
+            stages.train_model,
+            {},
+            config.num_train_epochs,
+            architecture="lstm",
+            attention_type=attention_type,
+            classifier=classifier,
+        )
+
+    def mlp(guide: Guide, spec: ModelSpec, guided_by: ModelSpec | None) -> None:
+        train(
+            spec,
+            stages.train_model,
+            {} if guided_by is None else {"guide": predicted[guided_by]},
+            config.num_train_epochs * 0.3,
+            architecture="mlp",
+            attention_type=attention_type if guide.attention_type == "trained" else guide.attention_type,
+            classifier=classifier,
+        )
+
+    base = ModelSpec("base")
+    base_model = lstm(base, attention_type)
+    for seed in range(1, config.num_seeds):
+        lstm(ModelSpec("seed", seed), attention_type)
+    for seed in range(config.num_seeds):
+        lstm(ModelSpec("uniform", seed), "uniform")
+    adversaries = []
+    for kl_weight, start in product(sorted(set(config.kl_weights)), dict.fromkeys(config.adversary_start)):
+        # From the base's own initial weights there is one adversary only.
+        for seed in range(1 if start == "same-seed" else config.adversary_seeds):
+            adversaries.append(ModelSpec("adversary", seed, kl_weight, start))
+            train(
+                adversaries[-1],
+                stages.train_adversary,
+                {"base": base_model},
+                config.adversary_epochs * 0.6,  # it stops early
+                adversary=adversary,
+            )
+    *guides, of_adversary = (guide for guide in GUIDES if not guide.planted or config.dataset_name == "planted")
+    for seed, guide in product(range(config.num_seeds), guides):
+        mlp(guide, ModelSpec("guided", seed, guide=guide.name), base if guide.of == "base" else None)
+    for spec in adversaries:
+        mlp(of_adversary, replace(spec, role="guided", guide=of_adversary.name), spec)
+
+    roles = {spec.role for spec in predicted}
+    for analysis in protocol.PROTOCOL:
+        if analysis.possible(roles):
+            wanted = {*analysis.requires, *analysis.uses}
+            inputs = {"predictions": tuple(stage for spec, stage in predicted.items() if spec.role in wanted)}
+            if "model" in wanted:
+                inputs |= {"model": base_model, "data": data}
+            settings = {
+                "analysis": analysis.name,
+                "settings": {name: _canonical(getattr(config, name)) for name in analysis.settings},
+            }
+            made.append(
+                Stage(
+                    f"analyses/{analysis.name}", stages.analyse, _nothing, inputs, settings, config.seed,
+                    analysis.version, analysis.cost,
+                )
+            )  # fmt: skip
+    return made
+
+
+def _canonical(value):
+    return sorted(set(value)) if isinstance(value, list) else value
+
+
+def _nothing(path: Path) -> None:
+    """No stage reads an analysis."""
+
+
+def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = True) -> Run:
+    """Makes every stage that is not finished. `report.build` renders what they found.
+
+    Raises:
+        InputError: a mistake in the settings or the data; nothing half-written stays. Also where finished stages
+            were made with other settings, unless `overwrite`, and where another process works in the directory.
+        StageError: a stage failed.
+    """
+    run = Run(Path(config.output_dir))
+    planned = plan(config)
+    set_up(config.num_threads)
+    existed = run.path.exists()
+    try:
+        run.path.mkdir(parents=True, exist_ok=True)
+        entries = {path.name for path in run.path.iterdir()}
+    except OSError as error:
+        raise InputError(f"--output_dir {run.path} cannot be made: {error.strerror}.") from error
+    if entries and not entries & {run.settings_path.name, store.LOCK}:
+        raise InputError(f"--output_dir {run.path} is not empty and holds no audit: name a new directory.")
+    with store.locked(run):
+        try:
+            store.remove_damaged(planned, run)
+            if store.finished_hash(planned[0], run) == planned[0].hash:
+                _check(config, run)  # before anything is taken away
+            store.remove_outdated(planned, run, overwrite)
+            _write_protocol(config, run)
+            _make(planned, run, config, progress)
+        except InputError:
+            # Under the lock: who is refused it must not take away what its holder has begun.
+            if not entries:
+                shutil.rmtree(run.path)
+                if existed:
+                    run.path.mkdir()
+            raise
+    return run
+
+
+def _make(planned: list[Stage], run: Run, config: AuditArguments, progress: bool) -> None:
+    data, *_ = planned
+    if store.finished_hash(data, run) is not None:
+        _write_settings(config, run)
+    unfinished = [stage for stage in planned if store.finished_hash(stage, run) is None]
+    bar = Progress(unfinished, progress)
+
+    def done(stage: Stage) -> None:
+        bar.done(stage)
+        if stage is data:
+            _check(config, run)
+            _write_settings(config, run)
+
+    slots = min(config.num_workers or default_workers(), len(unfinished))
+    executor = Local(slots, config.num_threads) if slots > 1 else InProcess()
+    try:
+        run_stages(planned, run, executor, bar.begun, done)
+    finally:
+        executor.close()
+        bar.close()
+
+
+def default_workers() -> int:
+    """One for each GPU, or for each CPU that this process may use, if there is memory for so many."""
+    cpus = joblib.cpu_count()  # as cgroup and affinity allow
+    room = int(psutil.virtual_memory().available / WORKER_MEMORY)
+    return max(1, min(torch.cuda.device_count() or cpus, room))
+
+
+def _write_protocol(config: AuditArguments, run: Run) -> None:
+    """Once and for all."""
+    margins = {name: getattr(config, name) for name in MARGINS}
+    if not run.protocol_path.exists():
+        run.protocol_path.write_text(yaml.safe_dump({"margins": margins}, sort_keys=False), encoding="utf-8")
+
+
+def _write_settings(config: AuditArguments, run: Run) -> None:
+    run.settings_path.write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+
+
+def _check(config: AuditArguments, run: Run) -> None:
+    """What can be known only from the data, before anything is trained."""
+    positive_index(run.data.split("test"), config.positive_label)
+    vectors = run.data.word_vectors()
+    if vectors is not None and (width := vectors.matrix.shape[1]) != config.embedding_size:
+        raise InputError(f"--word_vectors have {width} dimensions: give --embedding_size {width}.")
+
+
+def describe(config: AuditArguments) -> str:
+    """The stages of an audit, which are done, and about how long the rest takes, judged by those that are done."""
+    run = Run(Path(config.output_dir))
+    planned = plan(config)
+    lines, cost, done_cost, done_seconds = [], 0.0, 0.0, 0.0
+    for stage in planned:
+        match store.finished_hash(stage, run):
+            case None:
+                state = "to do"
+            case stage.hash:
+                state = "done"
+            case "damaged":
+                state = "damaged: to do again"
+            case _:
+                state = "to do again" if stage.derived else "made with other settings"
+        if state == "done":
+            done_cost += stage.cost
+            done_seconds += (run.record(stage.name) or {})["seconds"]
+        else:
+            cost += stage.cost
+        lines.append(f"{state:>24}  {stage.name}")
+    left = (
+        f"about {cost * done_seconds / done_cost / 60:.0f} minutes" if done_cost else "unknown before the first stage"
+    )
+    return "\n".join([*lines, f"{len(planned)} stages; time left: {left}."])

@@ -1,0 +1,152 @@
+"""What each stage of an audit writes. Its inputs arrive as arguments: it reads nothing else of the run.
+
+`transformers` and the training code are imported where they are used, so that a report or a dry run needs neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..analyses.base import Analysis, Evidence
+from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments
+from ..specs import ModelSpec
+from .layout import Data, PredictionSets, SavedModel
+from .stage import Work
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import Trainer
+
+
+def prepare_data(work: Work, data: dict, word_vectors: str | None, contents: dict) -> None:
+    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once. `contents`
+    only tells one state of the files from another."""
+    from ..data.preparation import prepare
+    from ..data.word_vectors import read_word_vectors
+
+    splits, tokenizer = prepare(DataArguments(**data))
+    if word_vectors is not None:
+        read_word_vectors(word_vectors, tokenizer.get_vocab()).save(work.path / "word_vectors.safetensors")
+    tokenizer.save_pretrained(work.path / "tokenizer")
+    for split, dataset in splits.items():
+        dataset.save_to_disk(work.path / split)
+
+
+def train_model(
+    work: Work,
+    data: Data,
+    spec: dict,
+    architecture: str,
+    attention_type: str,
+    classifier: dict,
+    guide: PredictionSets | None = None,
+) -> None:
+    """Trains one classifier: an LSTM, or an MLP under its own, uniform, or a guide's attention."""
+    from ..training.classification import classifier_trainer
+
+    trainer = classifier_trainer(
+        architecture,
+        attention_type,
+        _guided(data, "train", spec, guide),
+        _guided(data, "validation", spec, guide),
+        data.tokenizer(),
+        ClassifierArguments(**classifier),
+        output_dir=str(work.path / "checkpoints"),
+        seed=work.seed,
+        word_vectors=data.word_vectors(),
+        disable_tqdm=True,
+    )
+    _train_quietly(work, trainer)
+
+
+def train_adversary(work: Work, data: Data, base: SavedModel, spec: dict, adversary: dict) -> None:
+    """Trains one model-consistent adversary of the run's base."""
+    from ..recipes import adversary_recipe
+    from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
+
+    base_model = base.load()
+    arguments = adversary_recipe(
+        AdversaryArguments(**adversary),
+        spec["kl_weight"],
+        output_dir=str(work.path / "checkpoints"),
+        seed=work.seed,
+        disable_tqdm=True,
+    )
+    trainer = ModelConsistentAdversarialTrainer(
+        new_adversary(base_model, spec["start"], work.seed, data.word_vectors()),
+        base_model,
+        arguments,
+        data.split("train"),
+        data.split("validation"),
+        processing_class=data.tokenizer(),
+    )
+    _train_quietly(work, trainer)
+
+
+def _train_quietly(work: Work, trainer: Trainer) -> None:
+    """Trains under the audit's own progress bar instead of Trainer's messages."""
+    from transformers import TrainerCallback
+    from transformers.trainer_callback import PrinterCallback
+
+    from ..training.classification import train_and_save
+
+    class Tell(TrainerCallback):
+        def on_epoch_end(self, args, state, control, **kwargs):
+            work.tell(state.epoch / args.num_train_epochs)
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Tell)
+    train_and_save(trainer, work.path)
+
+
+def predict_model(
+    work: Work,
+    data: Data,
+    model: SavedModel,
+    splits: list[str],
+    token_logits: bool,
+    guide: PredictionSets | None = None,
+) -> None:
+    """The prediction sets of a model, with token logits on test if asked."""
+    from ..prediction import predict
+
+    loaded = model.load()
+    for split in splits:
+        dataset = _guided(data, split, vars(model.spec), guide)
+        logits = token_logits and split == "test"
+        predict(loaded, dataset, progress=False, token_logits=logits).save_to_disk(work.path / split)
+
+
+def _guided(data: Data, split: str, spec: dict, guide: PredictionSets | None) -> datasets.Dataset:
+    """A split, with the imposed attention of a guided MLP."""
+    model = ModelSpec(**spec)
+    if model.role != "guided":
+        return data.split(split)
+    from ..guides import guide_of
+
+    prediction_set = None if guide is None else guide.splits()[split]
+    return guide_of(model).impose(data.split(split), split, prediction_set, data.tokenizer(), model.seed)
+
+
+def analyse(
+    work: Work,
+    predictions: tuple[PredictionSets, ...],
+    analysis: str,
+    settings: dict,
+    model: SavedModel | None = None,
+    data: Data | None = None,
+) -> None:
+    """Makes one analysis of the protocol."""
+    evidence = Evidence(
+        {sets.spec: sets.splits() for sets in predictions},
+        None if model is None else model.load(),
+        None if data is None else data.split("test"),
+    )
+    analysis_of(analysis).run(evidence, work.seed, **settings).save(work.path)
+
+
+def analysis_of(name: str) -> Analysis:
+    """The analysis of the protocol that has that name."""
+    from ..analyses import protocol
+
+    return next(analysis for analysis in protocol.PROTOCOL if analysis.name == name)
