@@ -33,7 +33,7 @@ def test_encode(caplog):
     assert encoded["input_ids"][:] == [[2, 3], [], [good] * 3]
     assert encoded["attention_mask"][:] == [[1, 1], [], [1, 1, 1]]
     assert caplog.messages == [
-        "dataset: 1 of 3 texts were cut to max_length 3 tokens.",
+        "dataset: 1 of 3 texts were cut to `max_length` 3 tokens.",
         "dataset: 1 of 3 texts are empty after tokenisation.",
     ]
 
@@ -57,7 +57,7 @@ def test_encode_with_added_tokens(bert, caplog):
     assert "dataset: 1 of 2 texts are empty after tokenisation." in caplog.messages
     with pytest.raises(InputError) as error:
         encode(data, bert, max_length=2)
-    assert str(error.value) == "max_length 2 leaves no room for text: the tokenizer itself adds 2 tokens."
+    assert str(error.value) == "`max_length` 2 leaves no room for text: the tokenizer itself adds 2 tokens."
 
 
 def test_texts_are_cut_as_before_where_nothing_else_is_said(bert, tmp_path):
@@ -123,7 +123,7 @@ def test_a_very_long_text():
 
 def test_a_tokenizer_without_a_token_for_unknown_words():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"good": 0})), pad_token="[PAD]")
-    with pytest.raises(InputError, match=r"tokenizer cannot read the texts of dataset \(.*unknown words"):
+    with pytest.raises(InputError, match=r"The `tokenizer` cannot read the texts of dataset \(.*unknown words"):
         encode(dataset("good", "film"), tokenizer)
 
 

@@ -45,8 +45,8 @@ def test_another_setting_than_the_model_s_is_used_and_told(folder, tmp_path, cap
     encoded, _ = prepare(other, saved(tokenizer, tmp_path / "model"))
     assert encoded["test"]["length"][0] == 5
     assert tokenizer.unk_token_id in encoded["test"]["input_ids"][0]  # a bracket
-    assert "max_length is 5, as given; the model was trained under 4." in caplog.messages
-    assert "clean_markup is False, as given; the model was trained under True." in caplog.messages
+    assert "`max_length` is 5, as given; the model was trained under 4." in caplog.messages
+    assert "`clean_markup` is False, as given; the model was trained under True." in caplog.messages
 
 
 def test_without_a_word_markup_stays_and_512_tokens(folder):

@@ -80,7 +80,7 @@ def test_no_character_is_lost(text):
 def test_no_words_at_all():
     with pytest.raises(InputError) as error:
         train_word_tokenizer(TEXTS, min_frequency=9)
-    assert str(error.value) == ("No word for the vocabulary: none stands min_frequency 9 times in train; lower it.")
+    assert str(error.value) == ("No word for the vocabulary: none stands `min_frequency` 9 times in train; lower it.")
 
 
 def test_loads_where_the_package_is_not(tmp_path):
@@ -123,7 +123,7 @@ def test_load_tokenizer(tmp_path, bert, caplog):
 def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         load_tokenizer(str(tmp_path))
-    assert str(error.value).startswith(f"tokenizer {tmp_path} cannot be loaded (")
+    assert str(error.value).startswith(f"`tokenizer` {tmp_path} cannot be loaded (")
     assert str(error.value).endswith(
         "): give a folder with tokenizer.json or the name of a Hub repo, or leave the option out for a word-level "
         "tokenizer."
@@ -136,7 +136,7 @@ def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", lambda name, **kwargs: Slow())
     with pytest.raises(InputError) as error:
         load_tokenizer("me/slow")
-    assert str(error.value) == ("tokenizer me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
+    assert str(error.value) == ("`tokenizer` me/slow is not a fast tokenizer (Slow): take one with tokenizer.json.")
 
 
 def test_special_token_ids(bert):

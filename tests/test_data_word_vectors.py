@@ -166,28 +166,36 @@ def test_load_word_vectors(write):
         (
             BINARY,
             "w2v.bin",
-            "word_vectors PATH is binary (word2vec's .bin?): give it as text, .vec or .txt.",
+            "`word_vectors` PATH is binary (word2vec's .bin?): give it as text, .vec or .txt.",
         ),
         (
             gzip.compress(BINARY, mtime=0),
             "w2v.bin.gz",
-            "word_vectors PATH is binary (word2vec's .bin?): give it as text",
+            "`word_vectors` PATH is binary (word2vec's .bin?): give it as text",
         ),
-        (GLOVE.encode("utf-16"), "v.txt", "word_vectors PATH is UTF-16: save it as UTF-8."),
-        (GLOVE.encode("utf-16-le"), "v.txt", "word_vectors PATH is binary (word2vec's .bin?): give it as text"),
-        (zipped({"a.vec": GLOVE, "b.vec": GLOVE}), "v.zip", "word_vectors PATH holds a.vec, b.vec: unpack it and give"),
-        (zipped({"a.vec": GLOVE})[:40], "v.zip", "word_vectors PATH cannot be read (File is not a zip file): give"),
+        (GLOVE.encode("utf-16"), "v.txt", "`word_vectors` PATH is UTF-16: save it as UTF-8."),
+        (GLOVE.encode("utf-16-le"), "v.txt", "`word_vectors` PATH is binary (word2vec's .bin?): give it as text"),
+        (
+            zipped({"a.vec": GLOVE, "b.vec": GLOVE}),
+            "v.zip",
+            "`word_vectors` PATH holds a.vec, b.vec: unpack it",
+        ),
+        (zipped({"a.vec": GLOVE})[:40], "v.zip", "`word_vectors` PATH cannot be read (File is not a zip file): give"),
         ("good 1 2 3\nbad 1 2", "v.vec", "PATH, line 2 ends within its numbers: the file is cut off; fetch it again."),
         (
             "good,1,2,3\n",
             "v.csv",
-            "word_vectors PATH begins without a vector: give a word and its numbers a line, with",
+            "`word_vectors` PATH begins without a vector: give a word and its numbers a line, with",
         ),
-        ("good 0,5 1,5\n", "v.txt", "word_vectors PATH begins without a vector: give a word and its numbers a line, w"),
+        (
+            "good 0,5 1,5\n",
+            "v.txt",
+            "`word_vectors` PATH begins without a vector: give a word and its numbers a line, ",
+        ),
         (
             gzip.compress(GLOVE.encode(), mtime=0)[:-12],
             "v.vec.gz",
-            "word_vectors PATH cannot be read (Compressed file ended",
+            "`word_vectors` PATH cannot be read (Compressed file ended",
         ),
         ("good 1 2 3\nbad 1 2\n", "v.vec", "PATH, line 2 has 2 numbers after the word, the lines before it 3: repair"),
         ("good 1 2\nbad 1 2 3\n", "v.vec", "PATH, line 2 has 3 numbers after the word, the lines before it 2: repair"),
@@ -195,9 +203,9 @@ def test_load_word_vectors(write):
         ("good 1 nan 3\n", "v.vec", "PATH, line 1 holds something else than finite numbers: repair the file."),
         ("1 2\ngood inf 3\n", "v.vec", "PATH, line 2 holds something else than finite numbers: repair the file."),
         ("good 1 x 3\n", "v.vec", "PATH, line 1 holds something else than finite numbers: repair the file."),
-        ("other 1 2 3\n", "v.vec", "word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
-        ("", "v.vec", "word_vectors PATH has none of the 5 words of the vocabulary: take another file."),
-        ("good\n", "v.vec", "word_vectors PATH begins without a vector: give a word and its numbers a line."),
+        ("other 1 2 3\n", "v.vec", "`word_vectors` PATH has none of the 5 words of the vocabulary: take another file."),
+        ("", "v.vec", "`word_vectors` PATH has none of the 5 words of the vocabulary: take another file."),
+        ("good\n", "v.vec", "`word_vectors` PATH begins without a vector: give a word and its numbers a line."),
     ],
 )
 def test_errors_of_the_file(write, content, name, message):
@@ -212,17 +220,15 @@ def test_errors_of_the_file(write, content, name, message):
 def test_a_file_that_is_none(tmp_path, name, reason):
     with pytest.raises(InputError) as error:
         read_word_vectors(tmp_path / name, VOCABULARY)
-    message = (
-        f"word_vectors {tmp_path / name} cannot be read ({reason}): give a .vec or .txt file, which may be compressed."
-    )
-    assert str(error.value) == message
+    said = f"`word_vectors` {tmp_path / name} cannot be read ({reason}): give a .vec or .txt file, which may be"
+    assert str(error.value) == f"{said} compressed."
 
 
 def test_errors_of_the_model(write):
     vectors = read_word_vectors(write(GLOVE), VOCABULARY)
     with pytest.raises(InputError) as error:
         vectors.apply(Model(width=4))
-    assert str(error.value) == "The word vectors have 3 dimensions, the embedding 4: give --embedding_size 3."
+    assert str(error.value) == "The word vectors have 3 dimensions, the embedding 4: give `embedding_size` 3."
     with pytest.raises(InputError) as error:
         vectors.apply(Model(rows=3))
     assert str(error.value) == (

@@ -61,7 +61,7 @@ def test_the_module_stands_alone(metric):
 
 
 def test_both_modules_check_their_rows_alike(loaded):
-    for name in ("_pairs", "_distribution"):
+    for name in ("_pairs", "_distribution", "_tolerance"):
         jsd, tvd = (inspect.getsource(getattr(source(metric), name)) for metric in loaded.values())
         assert jsd == tvd
 
@@ -120,13 +120,15 @@ def test_rounded_rows_are_renormalised(metric):
         ([0.5, float("nan")], "{} row 1 holds a value that is not finite"),
         ([0.5, None], "{} row 1 holds a value that is not finite"),
         ([float("inf"), 0.5], "{} row 1 holds a value that is not finite"),
-        ([0.5, 0.50011], "{} row 1 sums to 1.00011, not to 1 (tolerance 1e-4)"),
-        ([0.0, 0.0], "{} row 1 sums to 0, not to 1 (tolerance 1e-4)"),
+        ([0.5, 0.50011], "{} row 1 sums to 1.00011, not to 1 (tolerance 1e-04)"),
+        ([0.0, 0.0], "{} row 1 sums to 0, not to 1 (tolerance 8e-03)"),
+        ([0.5, 0.501953125], "{} row 1 sums to 1.00195, not to 1 (tolerance 1e-03)"),
+        ([0.5, 0.515625, 1e-5], "{} row 1 sums to 1.01564, not to 1 (tolerance 1e-04)"),
     ],
 )
 def test_a_row_that_is_no_distribution_is_named(metric, bad_name, bad, message):
-    rows = {"predictions": [HALVES, HALVES], "references": [HALVES, HALVES]}
-    rows[bad_name] = [HALVES, bad]
+    fine = [HALVES, [1 / len(bad)] * len(bad)]
+    rows = {"predictions": fine, "references": fine} | {bad_name: [HALVES, bad]}
     with pytest.raises(ValueError) as error:
         metric.compute(**rows)
     assert str(error.value) == message.format(bad_name)
@@ -141,10 +143,35 @@ def test_missing_and_unequal_rows_are_named(metric):
         return str(error.value)
 
     assert message([], []) == "predictions and references are empty: there is nothing to compare"
-    assert message([HALVES, []], [HALVES, []]) == "predictions row 1 is empty"
     assert message([HALVES, None], [HALVES, HALVES]) == "row 1: predictions has 0 values but references has 2"
     assert message([HALVES], [[0.2, 0.3, 0.5]]) == "row 0: predictions has 2 values but references has 3"
     assert message([HALVES], [HALVES, HALVES]) == "Mismatch in the number of predictions (1) and references (2)"
+
+
+@BOTH
+@pytest.mark.parametrize("as_", [torch.float16, torch.bfloat16])
+def test_half_precision_as_it_comes_from_a_model(metric, as_):
+    torch.manual_seed(0)
+    p, q = torch.randn(2, 64, 40).mul(3).softmax(-1)
+    halves = p.to(as_), q.to(as_)
+    assert (halves[0].float().sum(-1) - 1).abs().max() > 1e-4
+    exact = metric.compute(predictions=p, references=q)[metric.name]
+    for given in (halves, [half.float().tolist() for half in halves]):
+        result = metric.compute(predictions=given[0], references=given[1])[metric.name]
+        assert result == pytest.approx(exact, abs=2e-3)
+    with pytest.raises(ValueError, match="row 0 sums to"):
+        metric.compute(predictions=halves[0] * 1.03, references=halves[1])
+
+
+@BOTH
+def test_a_text_without_tokens_counts_as_equal_and_is_told(metric, caplog):
+    p, q = [[1.0, 0.0], [], [0.0, 0.0]], [[0.0, 1.0], [], [0.0, 0.0]]
+    result = metric.compute(predictions=p, references=q, per_instance=True)
+    assert result[f"{metric.name}_per_instance"] == [pytest.approx(result[metric.name] * 3), 0, 0]
+    assert caplog.messages == ["2 of 3 pairs of rows are empty: they count as equal, with the value 0."]
+    caplog.clear()
+    assert metric.compute(predictions=p[:1], references=q[:1])[metric.name] > 0.5
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("base", [1, 0, -2, float("nan")])

@@ -31,9 +31,9 @@ def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int | None = No
     Returns:
         The same with the columns `row` (the dataset's own, or the index in the split), `label`, `length`, `cut`
         (whether the text was longer), `input_ids` and `attention_mask` (one number a token) and, where there are
-        rationales, `rationale_attention` and `off_rationale_attention`: uniform
-        weights over the text's tokens inside, and outside, its rationale; each sums to 1. Where there is no such
-        token (it was cut away) they are uniform over all the text's tokens, and that is logged.
+        rationales, `rationale_attention` and `off_rationale_attention`: uniform weights over the text's tokens inside,
+        and outside, its rationale; each sums to 1. Where there is no such token (it was cut away) they are uniform over
+        all the text's tokens, and that is logged.
 
     Raises:
         InputError: a split without any token; a `max_length` that leaves no room beside the special tokens.
@@ -42,7 +42,7 @@ def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int | None = No
         max_length = text_settings(tokenizer).get("max_length", MAX_LENGTH)
     if max_length <= tokenizer.num_special_tokens_to_add():
         raise InputError(
-            f"max_length {max_length} leaves no room for text: the tokenizer itself adds "
+            f"`max_length` {max_length} leaves no room for text: the tokenizer itself adds "
             f"{tokenizer.num_special_tokens_to_add()} tokens."
         )
     tokenizer.model_max_length = max_length
@@ -99,7 +99,7 @@ def _encode(dataset, tokenizer, split):
             encoded = tokenizer(rows["text"], truncation=True, return_token_type_ids=False, return_attention_mask=False)
         except Exception as error:  # the Rust library raises nothing more special
             raise InputError(
-                f"tokenizer cannot read the texts of {split} ({one_line(error)}): give one that has a token for "
+                f"The `tokenizer` cannot read the texts of {split} ({one_line(error)}): give one that has a token for "
                 "unknown words."
             ) from error
         ids += [np.array(row, np.int32) for row in encoded["input_ids"]]
@@ -134,7 +134,7 @@ def _encode(dataset, tokenizer, split):
     if report["empty"] == len(dataset):
         raise InputError(f"The split {split} has no token in any of its {len(dataset)} texts: look at its text column.")
     for count, what in (
-        (report["cut"], f"were cut to max_length {tokenizer.model_max_length} tokens"),
+        (report["cut"], f"were cut to `max_length` {tokenizer.model_max_length} tokens"),
         (report["empty"], "are empty after tokenisation"),
         (uniform["rationale_attention"], "have no token in their rationale: rationale_attention is uniform"),
         (uniform["off_rationale_attention"], "have no token outside it: off_rationale_attention is uniform"),

@@ -42,7 +42,7 @@ def prepare(
         for name, kept in text_settings(tokenizer).items():
             if getattr(arguments, name) not in (None, kept):
                 given = getattr(arguments, name)
-                logger.warning("%s is %s, as given; the model was trained under %s.", name, given, kept)
+                logger.warning("`%s` is %s, as given; the model was trained under %s.", name, given, kept)
     elif arguments.tokenizer is not None:
         tokenizer = load_tokenizer(arguments.tokenizer)
     clean_markup = arguments.clean_markup

@@ -77,7 +77,7 @@ def train_word_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() == 2:
         raise InputError(
-            f"No word for the vocabulary: none stands min_frequency {min_frequency} times in train; lower it."
+            f"No word for the vocabulary: none stands `min_frequency` {min_frequency} times in train; lower it."
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -105,12 +105,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name, model_input_names=MODEL_INPUT_NAMES)
     except Exception as error:  # whatever it may be: a folder or repo holds what somebody else put there
         raise InputError(
-            f"tokenizer {name} cannot be loaded ({one_line(error)}): give a folder with tokenizer.json or the name "
+            f"`tokenizer` {name} cannot be loaded ({one_line(error)}): give a folder with tokenizer.json or the name "
             "of a Hub repo, or leave the option out for a word-level tokenizer."
         ) from error
     if not tokenizer.is_fast:
         raise InputError(
-            f"tokenizer {name} is not a fast tokenizer ({type(tokenizer).__name__}): take one with tokenizer.json."
+            f"`tokenizer` {name} is not a fast tokenizer ({type(tokenizer).__name__}): take one with tokenizer.json."
         )
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:

@@ -56,7 +56,7 @@ class WordVectors:
         if self.matrix.shape[1] != width:
             raise InputError(
                 f"The word vectors have {self.matrix.shape[1]} dimensions, the embedding {width}: "
-                f"give --embedding_size {self.matrix.shape[1]}."
+                f"give `embedding_size` {self.matrix.shape[1]}."
             )
         if self.ids[-1] >= rows:
             raise InputError(
@@ -166,7 +166,7 @@ def read_word_vectors(path, vocabulary: dict[str, int]) -> WordVectors:
     except (OSError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"word_vectors {path} cannot be read ({reason}): give a .vec or .txt file, which may be compressed."
+            f"`word_vectors` {path} cannot be read ({reason}): give a .vec or .txt file, which may be compressed."
         ) from error
     if announced not in (None, rows):
         logger.warning("%s announces %d words and has %d: was it cut off?", path, announced, rows)
@@ -174,7 +174,7 @@ def read_word_vectors(path, vocabulary: dict[str, int]) -> WordVectors:
         logger.warning("%s: %d of %d words are not UTF-8 and were left out.", path, undecodable, rows)
     if not found:
         raise InputError(
-            f"word_vectors {path} has none of the {len(vocabulary)} words of the vocabulary: take another file."
+            f"`word_vectors` {path} has none of the {len(vocabulary)} words of the vocabulary: take another file."
         )
     ids = np.array(sorted(found))
     vectors = WordVectors(ids, np.stack([found[index] for index in ids.tolist()]), len(vocabulary))
@@ -190,10 +190,10 @@ def _open(path: Path):
         archive = zipfile.ZipFile(path)
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if len(names) != 1:
-            raise InputError(f"word_vectors {path} holds {', '.join(names)}: unpack it and give one of them.")
+            raise InputError(f"`word_vectors` {path} holds {', '.join(names)}: unpack it and give one of them.")
         return archive.open(names[0])
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"word_vectors {path} is UTF-16: save it as UTF-8.")
+        raise InputError(f"`word_vectors` {path} is UTF-16: save it as UTF-8.")
     for magic, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open)):
         if start.startswith(magic):
             return opener(path)
@@ -212,9 +212,9 @@ def _width(path: Path, line: bytes) -> int:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise InputError(f"word_vectors {path} is binary (word2vec's .bin?): give it as text, .vec or .txt.")
+        raise InputError(f"`word_vectors` {path} is binary (word2vec's .bin?): give it as text, .vec or .txt.")
     commas = ", without commas" if "," in text else ""
-    raise InputError(f"word_vectors {path} begins without a vector: give a word and its numbers a line{commas}.")
+    raise InputError(f"`word_vectors` {path} begins without a vector: give a word and its numbers a line{commas}.")
 
 
 def _caseless(word: str) -> str:

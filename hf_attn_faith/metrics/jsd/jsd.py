@@ -5,6 +5,8 @@ import evaluate
 import numpy as np
 from scipy.special import rel_entr
 
+logger = evaluate.logging.get_logger(__name__)
+
 _DESCRIPTION = """\
 Jensen-Shannon divergence between distributions, row by row: JSD(p, q) = 1/2 KL(p || m) + 1/2 KL(q || m) with
 m = (p + q) / 2. It is 0 for equal distributions and ln 2 = 0.693 nats (1 bit) for disjoint ones; it is the divergence,
@@ -15,8 +17,9 @@ attention of two models over the tokens of a text with it.
 _KWARGS_DESCRIPTION = """
 Args:
     predictions: list of distributions, each a list of probabilities; rows may differ in length. A row must sum to 1
-        within 1e-4 and is then divided by its sum, so that rounding (float32, printed decimals) does not push a
-        result out of its bounds.
+        within 1e-4, one in half precision within what that rounds to (1e-3 for float16, 8e-3 for bfloat16), and is
+        then divided by its sum, so that rounding does not push a result out of its bounds. A pair of rows that are
+        both empty, or zero throughout, as the attention to a text without tokens is, has the value 0; it is warned of.
     references: the distributions to compare with, row for row of the same lengths.
     base: of the logarithm. Defaults to e, for nats; 2 gives bits.
     per_instance: also return the value of every row. Defaults to False.
@@ -83,21 +86,36 @@ def _pairs(predictions, references):
     """The rows, two by two, as checked float64 distributions."""
     if len(predictions) == 0:
         raise ValueError("predictions and references are empty: there is nothing to compare")
+    empty = 0
     for row, (p, q) in enumerate(zip(predictions, references, strict=True)):
         p, q = p or [], q or []  # a missing row comes back from Arrow as None
         if len(p) != len(q):
             raise ValueError(f"row {row}: predictions has {len(p)} values but references has {len(q)}")
-        yield _distribution("predictions", row, p), _distribution("references", row, q)
+        if all(value == 0 for value in (*p, *q)):  # attention of a text without tokens, or of special ones alone
+            empty += 1
+            yield np.zeros(1), np.zeros(1)
+        else:
+            yield _distribution("predictions", row, p), _distribution("references", row, q)
+    if empty:
+        logger.warning("%d of %d pairs of rows are empty: they count as equal, with the value 0.", empty, row + 1)
 
 
 def _distribution(name, row, values):
     values = np.asarray(values, dtype=np.float64)
-    if values.size == 0:
-        raise ValueError(f"{name} row {row} is empty")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} row {row} holds a value that is not finite")
     if values.min() < 0:
         raise ValueError(f"{name} row {row} holds a negative value, {values.min():.6g}")
-    if abs(values.sum() - 1) > 1e-4:
-        raise ValueError(f"{name} row {row} sums to {values.sum():.6g}, not to 1 (tolerance 1e-4)")
+    tolerance = _tolerance(values)
+    if abs(values.sum() - 1) > tolerance:
+        raise ValueError(f"{name} row {row} sums to {values.sum():.6g}, not to 1 (tolerance {tolerance:.0e})")
     return values / values.sum()
+
+
+def _tolerance(values):
+    """How far from 1 rounding may put the sum. All come as float64; how many bits they need tells what they were."""
+    significands, _ = np.frexp(values)
+    for bits in (8, 11):  # of bfloat16, of float16
+        if not (significands * 2**bits % 1).any():
+            return 2.0 ** (1 - bits)
+    return 1e-4
