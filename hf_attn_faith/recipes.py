@@ -54,8 +54,10 @@ class ClassificationTrainingArguments(TrainingArguments):
         if self.bf16 and not torch.accelerator.is_available():
             self.use_cpu = True  # transformers takes bf16 on a CPU only so
         super().__post_init__()
+        if self.label_names not in (None, ["labels"], ["base_probabilities"]):
+            raise InputError(f"`label_names` {self.label_names}: call the column of the labels label, or labels.")
         if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
-            raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
+            raise InputError(f"`class_weights` {self.class_weights}: give one finite weight ≥ 0 for each label.")
 
     @property
     def n_gpu(self):
@@ -86,11 +88,19 @@ class AdversarialTrainingArguments(ClassificationTrainingArguments):
 
     def __post_init__(self):
         # There is nothing to evaluate without the base's outputs, and nothing but them is needed.
-        self.label_names = ["base_probabilities"]
+        labels = ["base_probabilities"]
+        for name, unused in (
+            ("label_names", self.label_names not in (None, labels)),
+            ("class_weights", self.class_weights is not None),
+            ("label_smoothing_factor", self.label_smoothing_factor != 0),
+        ):
+            if unused:
+                raise InputError(f"`{name}`: an adversary is trained without labels; leave it out.")
+        self.label_names = labels
         super().__post_init__()
         if not 0 <= self.kl_weight < float("inf"):
             raise InputError(
-                f"--kl_weight {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
+                f"`kl_weight` {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
             )
 
 

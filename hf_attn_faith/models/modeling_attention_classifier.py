@@ -232,7 +232,23 @@ def _in_order(lstm, embeddings, order):
     places = (order + time * torch.arange(batch, device=order.device).unsqueeze(1)).T.flatten()
     back = torch.empty_like(places).scatter_(0, places, torch.arange(batch * time, device=order.device))
     read = _Permutation.apply(embeddings.flatten(0, 1), places, back).view(time, batch, -1)
-    return _Permutation.apply(lstm(read)[0].flatten(0, 1), back, places).view(batch, time, -1)
+    try:
+        states = lstm(read)[0]
+    except RuntimeError:  # the fused layer has no rule for vmap, nor for forward-mode derivatives
+        states = _step_by_step(lstm, read)
+    return _Permutation.apply(states.flatten(0, 1), back, places).view(batch, time, -1)
+
+
+def _step_by_step(lstm, embeddings):
+    """`lstm(embeddings)[0]` of operations that every transformation of torch.func knows; slower."""
+    state = cell = embeddings.new_zeros(embeddings.shape[1], lstm.hidden_size)
+    states = []
+    for gates in F.linear(embeddings, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0):
+        admit, forget, new, show = (gates + F.linear(state, lstm.weight_hh_l0)).chunk(4, dim=-1)
+        cell = forget.sigmoid() * cell + admit.sigmoid() * new.tanh()
+        state = show.sigmoid() * cell.tanh()
+        states.append(state)
+    return torch.stack(states)
 
 
 class _Permutation(torch.autograd.Function):
