@@ -124,7 +124,7 @@ def classifier_recipe(
         labels: of the train split, for its class weights.
         **more: further `ClassificationTrainingArguments`.
     """
-    balanced = settings.class_weights == "balanced"
+    balanced = settings.class_weights == "balanced" or (settings.class_weights == "two-labels" and num_labels == 2)
     return ClassificationTrainingArguments(
         output_dir=output_dir,
         seed=seed,
@@ -133,6 +133,8 @@ def classifier_recipe(
         learning_rate=settings.learning_rate,
         bf16=settings.bf16,
         class_weights=reference_class_weights(labels, num_labels) if balanced else None,
+        metric_for_best_model=settings.keep_best_by,
+        greater_is_better=settings.keep_best_by == "f1",
         **more,
     )
 

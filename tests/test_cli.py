@@ -485,6 +485,26 @@ def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
     assert (config.seed, config.kl_weights, config.lowercase, config.max_vocab_size) == (7, [0.5], True, 9)
 
 
+def test_presets(tmp_path, monkeypatch, refused):
+    """Under --config, which is under the line."""
+    settings = ["--dataset_name", "planted", "--output_dir", "out", "--preset", "papers"]
+    config = parsed(monkeypatch, *settings)
+    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (1, "balanced", "loss")
+    (tmp_path / "a.yaml").write_text("embedding_std: 0.5\nclass_weights: none\n")
+    config = parsed(monkeypatch, *settings, "--config", str(tmp_path / "a.yaml"), "--class_weights", "two-labels")
+    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (0.5, "two-labels", "loss")
+    assert "argument --preset: invalid choice: 'paper'" in refused("audit", *settings[:-1], "paper")
+
+
+def test_yaml_is_read_as_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "a.yaml").write_text(
+        "dataset_name: planted\noutput_dir: 2026-11-25\npositive_label: no\nlearning_rate: 1e-2\nseed: 007\nlowercase: off\n"
+    )
+    config = parsed(monkeypatch, "--config", str(tmp_path / "a.yaml"))
+    assert (config.positive_label, config.learning_rate, config.lowercase) == ("no", 0.01, False)
+    assert (config.output_dir, config.seed) == ("2026-11-25", 7)
+
+
 # Help
 
 
@@ -595,7 +615,8 @@ def test_a_trained_model_loads_anywhere(checkpoints):
     folder = checkpoints / "base"
     assert not (folder / "checkpoints").exists()
     history = json.loads((folder / "metrics.json").read_text())
-    assert history["best_validation_objective"] < 0.69
+    kept = [log for log in history["log_history"] if log["step"] == history["kept_step"] and "eval_loss" in log]
+    assert len(kept) == 1 and kept[0]["eval_loss"] < 0.69 and kept[0]["eval_f1"] == 1
     classify = pipeline("text-classification", str(folder))
     assert [result["label"] for result in classify(["a good film 1", "a bad film 1"])] == ["good", "bad"]
 

@@ -15,6 +15,7 @@ import yaml
 
 from ..errors import InputError
 
+PRESETS = Path(__file__).parent / "presets"
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -37,6 +38,9 @@ class Parser(argparse.ArgumentParser):
         )
         self.command = command
         self.add_argument("--config", action="append", help="YAML file of options; those on the line override it")
+        if "keep_best_by" in names(options_class):
+            presets = [path.stem for path in PRESETS.glob("*.yaml")]
+            self.add_argument("--preset", choices=presets, help="settings by name; --config and the line override them")
         hints = get_type_hints(options_class)
         groups: dict[type, Any] = {}
         for field in fields(options_class):
@@ -105,26 +109,30 @@ def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: lis
     known = names(options_class)
     for token in argv:
         name = token.removeprefix("--").split("=")[0].replace("-", "_")
-        if token.startswith("--") and name not in (*known, "config") and name.removeprefix("no_") not in known:
+        if (
+            token.startswith("--")
+            and name not in (*known, "config", "preset")
+            and name.removeprefix("no_") not in known
+        ):
             raise InputError(f"unknown option {token.split('=')[0]}{suggestion(name, known, '--')}.")
     given = vars(parser.parse_args(argv))
-    if given["config"] is not None:
-        path, *more = given["config"]
-        if more:
-            parser.error("--config is given twice: put all settings into one file")
+    if len(given["config"] or []) > 1:
+        parser.error("--config is given twice: put all settings into one file")
+    files = [PRESETS / f"{given['preset']}.yaml"] if given.get("preset") else []
+    tokens: list[str] = []
+    for path in files + (given["config"] or []):
         settings = _read_config(path, options_class)
         parser.set_defaults(**{name: None for name, value in settings.items() if value is None})
-        tokens = [token for name, value in settings.items() for token in _tokens(name, value)]
+        tokens += [token for name, value in settings.items() for token in _tokens(name, value)]
         try:
             parser.parse_args(tokens)
         except InputError as error:
             raise InputError(f"--config {path}: {error}") from error
-        given = vars(parser.parse_args(tokens + argv))
-    given.pop("config")
-    return given_paths, options_class(**given)
+    given = vars(parser.parse_args(tokens + argv))
+    return given_paths, options_class(**{name: given[name] for name in known})
 
 
-def _read_config(path: str, options_class: type) -> dict[str, Any]:
+def _read_config(path: str | Path, options_class: type) -> dict[str, Any]:
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
         settings = yaml.load(text, _Loader) or {}

@@ -310,11 +310,11 @@ def train_and_save(trainer: Trainer, path: Path) -> None:
     history of its metrics. Goes on from the last checkpoint in the trainer's `output_dir`, if a killed run left one;
     the checkpoints are taken away at the end. Raises `InputError` where the training diverged."""
     trainer.train(resume_from_checkpoint=_last_checkpoint(Path(trainer.args.output_dir)))
-    if trainer.state.best_metric is not None and not np.isfinite(trainer.state.best_metric):
+    if not all(np.isfinite(log["eval_loss"]) for log in trainer.state.log_history if "eval_loss" in log):
         raise InputError("The training diverged: its validation loss is no number. Give a smaller `learning_rate`.")
     trainer.model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
-    history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
+    history = {"kept_step": trainer.state.best_global_step, "log_history": trainer.state.log_history}
     (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
     for state in Path(trainer.args.output_dir).glob("checkpoint-*/trainer_state.json"):
         state.unlink()  # killed from here on, no checkpoint that is half gone passes for a complete one
