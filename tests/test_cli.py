@@ -498,7 +498,8 @@ def test_presets(tmp_path, monkeypatch, refused):
 
 def test_yaml_is_read_as_it_is_written(tmp_path, monkeypatch):
     (tmp_path / "a.yaml").write_text(
-        "dataset_name: planted\noutput_dir: 2026-11-25\npositive_label: no\nlearning_rate: 1e-2\nseed: 007\nlowercase: off\n"
+        "dataset_name: planted\noutput_dir: 2026-11-25\npositive_label: no\n"
+        "learning_rate: 1e-2\nseed: 007\nlowercase: off\n"
     )
     config = parsed(monkeypatch, "--config", str(tmp_path / "a.yaml"))
     assert (config.positive_label, config.learning_rate, config.lowercase) == ("no", 0.01, False)
