@@ -285,7 +285,7 @@ BAD_VECTORS = {
     "NaN": ("2 3\na 1 2 3\ngood 1 nan 3\n", ["v.vec, line 3 holds something else than finite numbers", "repair"]),
     "of another dimension": ("a 1 2 3\ngood 1 2 3\n", ["3 dimensions", "give --embedding_size 3"]),
     "of other words": ("nothing 1 2 3\n", ["v.vec has none of the", "words of the vocabulary", "another file"]),
-    "missing": (None, ["v.vec cannot be read (No such file or directory)", "give a .vec, .txt or .gz file"]),
+    "missing": (None, ["v.vec cannot be read (No such file or directory)", "give a .vec or .txt file"]),
 }
 
 
