@@ -94,7 +94,7 @@ def check_encoded(dataset) -> str | None:
         raise InputError("The dataset has a column label and a column labels: remove one of them.")
     for name in names:
         kind = dataset.features[name]
-        dtype = kind.dtype if isinstance(kind, datasets.ClassLabel | datasets.Value) else "list"
+        dtype = kind.dtype.removeprefix("large_") if isinstance(kind, datasets.ClassLabel | datasets.Value) else "list"
         if not dtype.startswith(("int", "uint", "bool", "null")):
             raise InputError(
                 f"The column {name} of the dataset holds {dtype} values, such as {str(dataset[name][:1])[:60]}: give "
@@ -211,7 +211,7 @@ def padded_token_logits(prediction_set: datasets.Dataset) -> tuple[torch.Tensor,
     values = pc.list_flatten(column, recursive=True).to_numpy().reshape(-1, len(prediction_set[0]["probabilities"]))
     logits = np.full((len(lengths), lengths.max(initial=0), values.shape[1]), np.nan)
     logits[np.arange(logits.shape[1]) < lengths[:, None]] = values
-    mask = ~np.isnan(logits).any(-1)
+    mask = np.asarray(~np.isnan(logits).any(-1))
     return torch.from_numpy(np.where(mask[..., None], logits, 0)), torch.from_numpy(mask)
 
 
@@ -239,7 +239,7 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
             probabilities[indices] = output.logits.float().softmax(-1).cpu().numpy()
             for index, row in zip(indices, output.token_log_attention.cpu().numpy(), strict=True):
                 log_attention[starts[index] : starts[index + 1]] = row[: lengths[index]]
-            if token_logits:
+            if logits is not None:
                 rows_of_logits = _token_logits(model, batch, output.hidden_states[0]).cpu().numpy()
                 for index, row in zip(indices, rows_of_logits, strict=True):
                     logits[starts[index] : starts[index + 1]] = row[: lengths[index]]

@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from .arguments import AdversaryArguments, ClassifierArguments
 from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
+from .models.configuration_attention_classifier import AttentionClassifierConfig
 
 
 @dataclass
@@ -162,7 +163,7 @@ def classifier_config(
     settings: ClassifierArguments,
     tokenizer: PreTrainedTokenizerBase,
     labels: list[str],
-) -> PreTrainedConfig:
+) -> AttentionClassifierConfig:
     """The configuration of a new classifier; the `attention_type` of the settings is not read."""
     config_class, _ = ARCHITECTURES[architecture]
     return config_class(
@@ -170,7 +171,7 @@ def classifier_config(
         embedding_size=settings.embedding_size,
         embedding_std=settings.embedding_std,
         hidden_size=settings.hidden_size,
-        attention_type=attention_type,
+        attention_type=attention_type,  # type: ignore[arg-type]  # checked by the configuration
         dropout=settings.dropout,
         pad_token_id=tokenizer.pad_token_id,
         excluded_token_ids=special_token_ids(tokenizer),

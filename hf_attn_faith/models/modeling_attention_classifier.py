@@ -31,9 +31,7 @@ class AttentionClassifierModel(PreTrainedModel):
     base_model_prefix = ""
     supports_gradient_checkpointing = False
     # This file lies beside all weights that are saved.
-    _auto_class = "AutoModelForSequenceClassification"
-    # A function of model, directory and `repo_id`, where this file was not loaded from the Hub but from the package.
-    card_writer = None
+    _auto_class = "AutoModelForSequenceClassification"  # type: ignore[assignment]
 
     def __init__(self, config):
         super().__init__(config)
@@ -70,9 +68,12 @@ class AttentionClassifierModel(PreTrainedModel):
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
         # `push_to_hub` calls this with all it is about to upload, among it a model card that says nothing.
-        if self.card_writer is not None:
-            self.card_writer(working_dir, repo_id)
+        self.write_card(working_dir, repo_id)
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
+
+    def write_card(self, directory, repo_id=None, **training):
+        """Writes a model card into the directory of a checkpoint, with what is known of its training: none by itself;
+        the package puts what writes one in this place."""
 
     def embed(self, input_ids):
         """(B, T) -> (B, T, embedding_size)."""

@@ -96,6 +96,9 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
         ...     train_dataset=data["train"], eval_dataset=data["validation"])
     """
 
+    args: AdversarialTrainingArguments
+    base_model: PreTrainedModel
+
     def __init__(
         self,
         model: PreTrainedModel | None = None,
@@ -115,7 +118,7 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             raise InputError(
                 "`compute_loss_func`: an adversary's loss is its objective; for another one override `instance_losses`."
             )
-        self.args, self.base_model = args, base_model.to(device=args.device)
+        self.args, self.base_model = args, base_model.to(args.device)  # type: ignore[arg-type]
         if model is not None:
             self._check_adversary(model)
         train_dataset, eval_dataset = self._with_base_outputs(train_dataset), self._with_base_outputs(eval_dataset)
@@ -125,7 +128,7 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
         self._sums = torch.zeros(4, device=args.device)
 
-    def call_model_init(self, trial=None) -> PreTrainedModel:
+    def call_model_init(self, trial=None):
         model = super().call_model_init(trial)
         self._check_adversary(model)
         return model

@@ -58,7 +58,7 @@ class CarryCodeCallback(TrainerCallback):
         # It is gone after `train_and_save`.
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         custom_object_save(model, args.output_dir)
-        AttentionClassifierModel.card_writer(model, args.output_dir, args.hub_model_id)
+        AttentionClassifierModel.write_card(model, args.output_dir, args.hub_model_id)
 
 
 class ClassificationTrainer(Trainer):
@@ -80,6 +80,7 @@ class ClassificationTrainer(Trainer):
 
     # `compute_loss` divides by the rows of the whole accumulated batch.
     loss_is_scaled_for_ga = True
+    model: AttentionClassifierModel
     # An adversary's base, for its model card.
     base_model: PreTrainedModel | None = None
 
@@ -129,7 +130,7 @@ class ClassificationTrainer(Trainer):
             for dataset in (train_dataset, *parts):
                 _check_labels(dataset, config)
         # Its class may be remote code, loaded before the package was.
-        type(self.model).card_writer = AttentionClassifierModel.card_writer
+        type(self.model).write_card = AttentionClassifierModel.write_card  # type: ignore[method-assign]
         self.add_callback(CarryCodeCallback)
 
     def train(self, *args, **kwargs):
@@ -209,11 +210,11 @@ class ClassificationTrainer(Trainer):
             raise InputError("`dataset_tags` or `dataset` is a list: name the one dataset of the training.")
         if not self.is_world_process_zero():
             return
-        AttentionClassifierModel.card_writer(
+        AttentionClassifierModel.write_card(
             self.model,
             self.args.output_dir,
             self.hub_model_id,
-            name=model_name or Path(self.args.output_dir).name,
+            name=model_name or Path(str(self.args.output_dir)).name,
             tokenizer=self.processing_class,
             base_model=self.base_model,
             settings=vars(self.args),
@@ -305,20 +306,21 @@ def classifier_trainer(
     return ClassificationTrainer(model, arguments, train_dataset, eval_dataset, processing_class=tokenizer)
 
 
-def train_and_save(trainer: Trainer, path: Path) -> None:
+def train_and_save(trainer: ClassificationTrainer, path: Path) -> None:
     """Trains, and leaves in `path` the best epoch's model, complete with tokenizer and code, and `metrics.json`, the
     history of its metrics. Goes on from the last checkpoint in the trainer's `output_dir`, if a killed run left one;
     the checkpoints are taken away at the end. Raises `InputError` where the training diverged."""
-    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(trainer.args.output_dir)))
+    checkpoints = Path(str(trainer.args.output_dir))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
     if not all(np.isfinite(log["eval_loss"]) for log in trainer.state.log_history if "eval_loss" in log):
         raise InputError("The training diverged: its validation loss is no number. Give a smaller `learning_rate`.")
     trainer.model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
     history = {"kept_step": trainer.state.best_global_step, "log_history": trainer.state.log_history}
     (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
-    for state in Path(trainer.args.output_dir).glob("checkpoint-*/trainer_state.json"):
+    for state in checkpoints.glob("checkpoint-*/trainer_state.json"):
         state.unlink()  # killed from here on, no checkpoint that is half gone passes for a complete one
-    shutil.rmtree(trainer.args.output_dir)
+    shutil.rmtree(checkpoints)
 
 
 def _last_checkpoint(output_dir: Path) -> str | None:
