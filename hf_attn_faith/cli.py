@@ -318,17 +318,19 @@ def adversary(argv: list[str]) -> None:
 
 
 def predict(argv: list[str]) -> None:
+    from .data.preparation import prepare_to_predict
     from .prediction import predict as prediction_set
 
     @dataclass
     class PredictOptions(TextArguments):
         model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
-        split: Literal["train", "validation", "test"] = option("test", "The split to predict.")
+        split: Literal["train", "validation", "test"] = option("test", "The split to predict, where there are several.")
         output_dir: str = option(None, "Directory of the prediction set.")
 
     options = parse(PredictOptions, "predict", argv)
     output_dir = new_directory(options.output_dir)
-    model, dataset = load_model_and_split(options)
+    model, tokenizer = load_own_attention(options)
+    dataset = prepare_to_predict(options, model, tokenizer, options.split)
     with writing(output_dir):
         prediction_set(model, dataset).save_to_disk(output_dir)
     print(f"Prediction set of {len(dataset)} texts: {output_dir}")
@@ -419,6 +421,13 @@ def load_model_and_split(options):
     from .data.labels import with_labels_of
     from .data.preparation import prepare
 
+    model, tokenizer = load_own_attention(options)
+    splits = with_labels_of(model, prepare(options, tokenizer)[0], "model")
+    return model, splits[options.split]
+
+
+def load_own_attention(options):
+    """The model of --model, which must have attention of its own, and its tokenizer."""
     model, tokenizer = load_classifier(options.model, "model")
     if model.config.attention_type == "imposed":
         raise InputError(
@@ -427,8 +436,7 @@ def load_model_and_split(options):
         )
     if options.output_dir is not None:
         new_directory(options.output_dir)
-    splits = with_labels_of(model, prepare(options, tokenizer)[0], "model")
-    return model, splits[options.split]
+    return model, tokenizer
 
 
 def finish_analysis(name: str, table, instances, output_dir: str | None) -> None:
@@ -472,6 +480,13 @@ def parse(options_class: type, command: str, argv: list[str]):
         settings = _read_config(path, names)
         nullable = {name for name, hint in get_type_hints(options_class).items() if NoneType in get_args(hint)}
         parser.set_defaults(**{name: None for name in settings if settings[name] is None and name in nullable})
+        hints = get_type_hints(options_class)
+        for name, value in settings.items():
+            if isinstance(value, bool) and bool not in (hints[name], *get_args(hints[name])):
+                raise InputError(
+                    f"--config {path}: {name} is {str(value).lower()}, as YAML reads yes, no, on and off: "
+                    "put it in quotes."
+                )
         tokens = [token for name, value in settings.items() for token in _tokens(name, value)]
         try:
             parser.parse_args(tokens)

@@ -185,7 +185,7 @@ def named(size, label_names, labels=None):
 def test_hub_dataset_with_names_and_a_hidden_test_split(monkeypatch, caplog):
     parts = {"train": named(20, ["world", "business"]), "validation": named(4, ["world", "business"])}
     hub(monkeypatch, **parts, test=named(4, ["world", "business"], [-1] * 4), unsupervised=named(4, ["a", "b"]))
-    assert failure("me/news") == "me/news has no test split with labels: give --test_fraction to split one off train."
+    assert failure("me/news") == "me/news has no test split with labels: give test_fraction to split one off train."
     assert "test of me/news has no labels: it counts as missing." in caplog.messages
     data = load_text_classification("me/news", test_fraction=0.2)
     assert data.num_rows == {"train": 16, "validation": 4, "test": 4}
@@ -302,12 +302,12 @@ def test_fractions(fraction):
 
 def test_splits_that_cannot_be_made(tmp_path):
     folder = write(tmp_path / "a", train=frame(20))
-    assert failure(folder) == f"{folder} has no test split with labels: give --test_fraction to split one off train."
+    assert failure(folder) == f"{folder} has no test split with labels: give test_fraction to split one off train."
     folder = write(tmp_path / "b", train=frame(20), test=frame(4))
     ending = "cannot be split off train, where one text of every label has to stay: give another share or more texts."
-    assert failure(folder, validation_fraction=0.01) == f"--validation_fraction 0.01 of 20 texts {ending}"
-    assert failure(folder, validation_fraction=0.99) == f"--validation_fraction 0.99 of 20 texts {ending}"
-    assert failure(folder, max_train_samples=1) == "--max_train_samples 1 leaves no text of some label: give more."
+    assert failure(folder, validation_fraction=0.01) == f"validation_fraction 0.01 of 20 texts {ending}"
+    assert failure(folder, validation_fraction=0.99) == f"validation_fraction 0.99 of 20 texts {ending}"
+    assert failure(folder, max_train_samples=1) == "max_train_samples 1 leaves no text of some label: give more."
 
 
 def test_no_train_split(tmp_path):
@@ -320,17 +320,17 @@ def test_columns_that_are_not_there(tmp_path):
     where = f"{folder}/train.parquet"
     assert (
         failure(folder, text_column="words")
-        == f"{where} has no column words, only text, label, other: see --text_column."
+        == f"{where} has no column words, only text, label, other: see text_column."
     )
-    assert failure(folder, label_column="y") == f"{where} has no column y, only text, label, other: see --label_column."
-    assert failure(folder, text_column="label") == "--text_column and --label_column are both label: name two columns."
+    assert failure(folder, label_column="y") == f"{where} has no column y, only text, label, other: see label_column."
+    assert failure(folder, text_column="label") == "text_column and label_column are both label: name two columns."
     folder = write(tmp_path / "c", train=frame(), test=frame().rename(columns={"text": "body"}))
-    assert failure(folder) == f"{folder}/test.parquet has no column text, only body, label: see --text_column."
+    assert failure(folder) == f"{folder}/test.parquet has no column text, only body, label: see text_column."
     table = frame(other="x").rename(columns={"text": "one", "label": "two"})
     folder = write(tmp_path / "b", train=table, test=table)
     where = f"{folder}/train.parquet: which column? It has one, two, other"
-    assert failure(folder, label_column="two") == f"{where}: name one with --text_column."
-    assert failure(folder, text_column="one") == f"{where}: name one with --label_column."
+    assert failure(folder, label_column="two") == f"{where}: name one with text_column."
+    assert failure(folder, text_column="one") == f"{where}: name one with label_column."
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -352,7 +352,8 @@ def test_missing_label(tmp_path, suffix, values):
     table.loc[3, "label"] = None
     folder = write(tmp_path / "data", suffix, train=table, test=frame(label=values * 10))
     assert failure(folder) == (
-        f"{folder}/train.{suffix}, column label, row 3 (from 0) has no label: fill it in or take the row out."
+        f"{folder}/train.{suffix}, column label, row 3 (from 0) has no label (nor have 0 others): fill it in, "
+        "or leave such rows out with drop_unlabelled."
     )
 
 
@@ -364,7 +365,7 @@ def test_a_label_that_is_nan(tmp_path):
 
 
 def test_texts_that_are_no_strings(tmp_path):
-    ending = "no text: put quotes around it or name another column with --text_column."
+    ending = "no text: put quotes around it or name another column with text_column."
     folder = write(tmp_path / "a", train=frame(text=range(20)), test=frame())
     assert failure(folder) == f"{folder}/train.parquet, column text, row 0 (from 0) holds 0, {ending}"
     rows = [{"text": "a", "label": 0}, {"text": "b", "label": 1}, {"text": 7.5, "label": 0}]
@@ -379,19 +380,19 @@ def test_labels_that_are_no_classes(tmp_path):
     folder = write(tmp_path / "a", train=frame(label=[0.5, 1.0] * 10), test=frame())
     assert failure(folder) == (
         f"{folder}/train.parquet, column label, row 0 (from 0) has the label 0.5, a measurement and no class: "
-        "name another with --label_column."
+        "name another with label_column."
     )
     folder = write(tmp_path / "b", train=frame(label=[[1]] * 20), test=frame())
     assert failure(folder) == (
         f"{folder}/train.parquet: the column label holds no labels but List(Value('int64')): "
-        "name another with --label_column."
+        "name another with label_column."
     )
 
 
 def test_one_label_only(tmp_path):
     folder = write(tmp_path / "data", train=frame(label="good"), test=frame(label="good"))
     assert failure(folder) == (
-        f"{folder}/train.parquet, column label has one label only, good: a classifier needs two (see --label_column)."
+        f"{folder}/train.parquet, column label has one label only, good: a classifier needs two (see label_column)."
     )
 
 
@@ -426,12 +427,6 @@ def test_labels_that_look_like_numbers_and_are_none(tmp_path):
         assert names(load_text_classification(folder)) == known
 
 
-def test_another_separator_is_guessed_at(tmp_path):
-    folder = write(tmp_path / "data", "csv", train=frame(8))
-    (tmp_path / "data" / "train.csv").write_text("text;label\ngood;1\nbad;0\n")
-    assert "which column? It has text;label (is its separator a comma?): name one" in failure(folder)
-
-
 def test_labels_that_train_lacks(tmp_path):
     folder = write(tmp_path / "data", train=frame(classes=2), validation=frame(), test=frame(classes=4))
     assert failure(folder) == (
@@ -449,7 +444,7 @@ def test_empty_files(tmp_path, suffix):
 def test_only_empty_texts(tmp_path):
     folder = write(tmp_path / "data", train=frame(), test=frame(text=" "))
     assert failure(folder) == (
-        f"{folder}/test.parquet, column text has nothing but empty texts: name another with --text_column."
+        f"{folder}/test.parquet, column text has nothing but empty texts: name another with text_column."
     )
     folder = write(tmp_path / "some", train=frame(), test=frame(text=[""] * 19 + ["one"]))
     assert load_text_classification(folder)["test"]["text"][0] == ""
@@ -463,20 +458,18 @@ def test_files_that_cannot_be_read(tmp_path, suffix, content):
     assert failure(path, test_fraction=0.2).startswith(str(path))
 
 
-def test_a_row_with_too_many_cells(tmp_path):
-    (tmp_path / "train.csv").write_text("text,label\na,1\nb,0,extra,more\n")
-    message = failure(tmp_path / "train.csv")
-    assert message.startswith(f"{tmp_path}/train.csv cannot be read as csv (")
-    assert "line 3" in message
-    (tmp_path / "train.csv").write_text("text,label\na,1,x\nb,0,x\n")
+@pytest.mark.parametrize(("row", "cells"), [("b,0,extra,more", "4 cells"), ("b", "1 cell"), ("b,0,", "3 cells")])
+def test_a_row_with_another_number_of_cells(tmp_path, row, cells):
+    (tmp_path / "train.csv").write_text(f'text,label\n"a\n2",1\n\n{row}\n')
     assert failure(tmp_path / "train.csv") == (
-        f"{tmp_path}/train.csv cannot be read as csv (rows have more cells than the header): repair or replace it."
+        f"{tmp_path}/train.csv, line 5 has {cells}, the header 2 (separated by commas): "
+        "put quotes around a text that contains one, or repair the row."
     )
 
 
 def test_files_and_folders_that_are_none(tmp_path):
     (tmp_path / "notes.docx").write_text("x")
-    formats = ".parquet, .csv, .tsv, .jsonl, .json"
+    formats = ".parquet, .csv, .tsv, .jsonl, .json, .ndjson, .txt"
     assert failure(tmp_path / "notes.docx") == f"{tmp_path}/notes.docx has an unknown format: give one of {formats}."
     assert failure(tmp_path) == f"The folder {tmp_path} has no data file: put {formats} files into it."
     for name in (str(tmp_path / "none"), "./none", "none.csv", f"{tmp_path}/*.csv"):
@@ -498,7 +491,7 @@ def test_a_dataset_that_the_hub_does_not_give(monkeypatch):
     monkeypatch.setattr(read.datasets, "load_dataset", load_dataset)
     assert failure("me/none") == (
         "me/none is no folder or file here and cannot be loaded from the Hub (Couldn't reach the Hub): "
-        "check --dataset_name, --dataset_config and --dataset_revision."
+        "check dataset_name, dataset_config and dataset_revision."
     )
 
 
@@ -509,5 +502,5 @@ def test_rationales_that_do_not_fit(tmp_path):
         f"{folder}/train.jsonl, column rationale, row 19 (from 0) has spans outside its text: give [start, end) pairs."
     )
     assert failure("planted", clean_markup=True) == (
-        "train of planted: --clean_markup would shift the spans of the column rationale: leave it out."
+        "train of planted: clean_markup would shift the spans of the column rationale: leave it out."
     )
