@@ -9,6 +9,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -185,7 +186,7 @@ def _unpack(file: File, folder: Path) -> list[File]:
     try:
         options = {} if file.suffix == ".zip" else {"filter": "data"}
         shutil.unpack_archive(file.path, folder, **options)
-    except (OSError, ValueError, shutil.ReadError, tarfile.TarError, EOFError, lzma.LZMAError, RuntimeError) as error:
+    except Exception as error:
         raise InputError(f"{file.name} cannot be unpacked ({shortened(str(error), 100)}): replace it.") from error
     found = _below(folder)
     if not found:
@@ -324,7 +325,7 @@ def _content(file: File) -> bytes:
     try:
         with OPENERS.get(file.path.suffix.lower(), open)(file.path, "rb") as stream:
             return stream.read()
-    except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
         reason = shortened(getattr(error, "strerror", None) or str(error), 100)
         raise InputError(f"{file.name} cannot be read ({reason}): repair or replace it.") from error
 
