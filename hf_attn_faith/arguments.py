@@ -1,6 +1,7 @@
 """The options that several commands share, with their help texts. `None` means: not given."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from .errors import InputError
@@ -19,17 +20,23 @@ class TextArguments:
 
     dataset_name: str = option(
         None,
-        "`planted` (built in), a folder or file of parquet, csv, tsv (cells as they are) or json lines, a folder of "
-        "save_to_disk, or a dataset on the Hub.",
+        "`planted` (built in), a folder or file of parquet, csv, tsv (cells as they are), json or json lines, also "
+        "compressed, folders of plain texts by label, a folder of save_to_disk, or a dataset on the Hub.",
     )
     dataset_config: str | None = option(None, "Configuration of the Hub dataset.")
     dataset_revision: str | None = option(None, "Branch, tag or commit of the Hub dataset.")
-    text_column: str | None = option(None, "Column of the texts; guessed where obvious.")
+    text_column: list[str] | None = option(
+        None, "Column of the texts, guessed where obvious; several are joined by the tokenizer's separator."
+    )
     label_column: str | None = option(None, "Column of the labels; guessed where obvious.")
+    split_column: str | None = option(None, "Column that says the split of each row; guessed where obvious.")
+    encoding: str | None = option(None, "Encoding of text files, such as cp1252 (default: UTF-8, or what they say).")
+    drop_unlabelled: bool = option(False, "Leave out rows without a label (-1 or empty), which are refused otherwise.")
     positive_label: str | None = option(None, "Name of the label F1 is about, where there are two (default: label 1).")
     validation_fraction: float = option(0.1, "Share of train that becomes the validation split where there is none.")
     test_fraction: float | None = option(None, "Share of train that becomes the test split where there is none.")
     max_train_samples: int | None = option(None, "Train on so many texts, drawn at random.")
+    max_test_samples: int | None = option(None, "Test on so many texts, drawn at random.")
     clean_markup: bool | None = option(
         None,
         "Take HTML tags and entities out of the texts (default: as the model was trained, or no).",
@@ -41,9 +48,10 @@ class TextArguments:
     seed: int = option(42, "Everything else that is random derives from it.")
 
     def __post_init__(self):
+        expand_home(self)
         if not self.dataset_name:
             raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
-        require_at_least(self, 1, "max_length", "max_train_samples")
+        require_at_least(self, 1, "max_length", "max_train_samples", "max_test_samples")
         require_fractions(self.validation_fraction, self.test_fraction)
         for name in ("split_seed", "seed"):
             if not 0 <= getattr(self, name) < 2**32:
@@ -84,6 +92,7 @@ class StepArguments:
     num_threads: int | None = option(None, "Threads of PyTorch (default: its own choice).")
 
     def __post_init__(self):
+        expand_home(self)
         require_at_least(self, 1, "batch_size", "num_threads")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"--learning_rate {self.learning_rate} is not a positive number: give one such as 1e-3.")
@@ -199,6 +208,14 @@ class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, 
                 raise InputError(
                     f"--kl_weights {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
                 )
+
+
+def expand_home(arguments) -> None:
+    """Puts the home directory for the ~ of every path, also of those in a YAML file, which no shell expands."""
+    for f in fields(arguments):
+        value = getattr(arguments, f.name)
+        if isinstance(value, str) and (value == "~" or value.startswith("~/")):
+            setattr(arguments, f.name, os.path.expanduser(value))
 
 
 def require_at_least(arguments, minimum: int, *names: str) -> None:

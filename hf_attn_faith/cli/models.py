@@ -1,14 +1,12 @@
 """The models and splits that commands are given."""
 
 from ..errors import InputError
+from .output import new_directory
 
 
-def load_model_and_split(options, needs_attention: bool = True):
-    """The model of `model`, which must have attention of its own, and the split of its dataset, encoded for it."""
-    from ..data.labels import with_labels_of
-    from ..data.preparation import prepare
+def load_own_attention(options):
+    """The model of `model`, which must have attention of its own, and its tokenizer."""
     from ..hub.loading import load_classifier
-    from .output import new_directory
 
     model, tokenizer = load_classifier(options.model, "model")
     if model.config.attention_type == "imposed":
@@ -18,5 +16,13 @@ def load_model_and_split(options, needs_attention: bool = True):
         )
     if options.output_dir is not None:
         new_directory(options.output_dir)
-    splits = with_labels_of(model, prepare(options, tokenizer)[0], "model")
-    return model, splits[options.split]
+    return model, tokenizer
+
+
+def load_model_and_split(options):
+    """That model, and the split of its dataset, encoded for it."""
+    from ..data.labels import with_labels_of
+    from ..data.preparation import prepare
+
+    model, tokenizer = load_own_attention(options)
+    return model, with_labels_of(model, prepare(options, tokenizer)[0], "model")[options.split]

@@ -14,7 +14,7 @@ def split_off(train, split, fraction, seed):
     drawn = draw(np.array(train["label"][:]), round(fraction * len(train)), [seed, *split.encode()])
     if drawn is None or not drawn.any():
         raise InputError(
-            f"--{split}_fraction {fraction} of {len(train)} texts cannot be split off train, where one text of every "
+            f"{split}_fraction {fraction} of {len(train)} texts cannot be split off train, where one text of every "
             "label has to stay: give another share or more texts."
         )
     logger.warning(
@@ -25,6 +25,15 @@ def split_off(train, split, fraction, seed):
         seed,
     )
     return take(train, ~drawn), take(train, drawn)
+
+
+def sample(dataset, split, size, seed):
+    """So many of its texts, every label with its share."""
+    drawn = draw(np.array(dataset["label"][:]), len(dataset) - size, [seed, *b"sample"])
+    if drawn is None:
+        raise InputError(f"max_{split}_samples {size} leaves no text of some label: give more.")
+    logger.info("%s: %d of %d texts drawn with seed %d.", split, size, len(drawn), seed)
+    return take(dataset, ~drawn)
 
 
 def take(dataset, rows: np.ndarray) -> datasets.Dataset:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..analyses import protocol
 from ..analyses.base import Analysis, Result
+from ..data.report import report_table
 from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
@@ -64,6 +65,8 @@ def render(run: Run) -> list[Section]:
             figure.savefig(run.figures / f"{name}.png", dpi=160)
     for section in made:
         write_table(section.result.table, run.tables, section.analysis.name)
+    if (report := run.data.report()) is not None:
+        write_table(report_table(report), run.tables, "data")
     _remove_others(run.tables, {section.analysis.name for section in made}, {a.name for a in protocol.PROTOCOL})
     _remove_others(run.figures, set(figures), {CURVES, *(n for a in protocol.PROTOCOL for n in a.figure_names)})
     return made

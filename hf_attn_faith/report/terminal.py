@@ -1,5 +1,6 @@
 """A run in a terminal."""
 
+from ..data.report import report_table
 from ..run.layout import Run
 from .build import Section
 from .tables import markdown
@@ -7,7 +8,10 @@ from .tables import markdown
 
 def text(run: Run, sections: list[Section]) -> str:
     """All tables, what they say in a cautious sentence each, and where everything lies."""
-    tables = [f"\n{s.analysis.name.replace('_', ' ')}\n\n{markdown(s.result.table)}\n" for s in sections]
+    report = run.data.report()
+    named = [("data", report_table(report))] if report is not None else []
+    named += [(section.analysis.name, section.result.table) for section in sections]
+    tables = [f"\n{name.replace('_', ' ')}\n\n{markdown(table)}\n" for name, table in named]
     places = [f"Tables: {run.tables}", f"Figures: {run.figures}", f"Models: {run.path / 'models'}"]
     return "\n".join([*tables, *notes(run), *summary(sections), "", *places])
 

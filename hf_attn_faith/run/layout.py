@@ -42,6 +42,11 @@ class Data:
 
         return AutoTokenizer.from_pretrained(self.path / "tokenizer")
 
+    def report(self) -> dict | None:
+        """What was read, left out, cut, and stands in several splits (see `data.report`); None where it is not read."""
+        path = self.path / "report.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
     def word_vectors(self):
         """The `WordVectors`, None where there are none."""
         from ..data.word_vectors import WordVectors

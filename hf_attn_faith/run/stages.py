@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from ..analyses.base import Analysis, Evidence
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 def prepare_data(work: Work, data: dict, word_vectors: str | None, contents: dict) -> None:
     """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once. `contents`
     only tells one state of the files from another."""
-    from ..data.preparation import prepare
+    from ..data.preparation import prepare_with_report
     from ..data.word_vectors import read_word_vectors
 
-    splits, tokenizer = prepare(DataArguments(**data))
+    splits, tokenizer, report = prepare_with_report(DataArguments(**data))
+    (work.path / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if word_vectors is not None:
         read_word_vectors(word_vectors, tokenizer.get_vocab()).save(work.path / "word_vectors.safetensors")
     tokenizer.save_pretrained(work.path / "tokenizer")

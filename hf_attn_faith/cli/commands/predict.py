@@ -1,13 +1,14 @@
 """
 examples:
   hf-attn-faith predict --model base --dataset_name planted --split test --output_dir predictions
+  hf-attn-faith predict --model base --dataset_name new_texts.csv --output_dir predictions      (labelled or not)
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from ...arguments import TextArguments, option
-from ..models import load_model_and_split
+from ..models import load_own_attention
 from ..output import new_directory, writing
 
 PATHS = ()
@@ -18,15 +19,17 @@ class Options(TextArguments):
     """This command."""
 
     model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
-    split: Literal["train", "validation", "test"] = option("test", "The split to predict.")
+    split: Literal["train", "validation", "test"] = option("test", "The split to predict, where there are several.")
     output_dir: str = option(None, "Directory of the prediction set.")
 
 
 def run(options: Options) -> None:
     output_dir = new_directory(options.output_dir)
+    from ...data.preparation import prepare_to_predict
     from ...prediction import predict
 
-    model, dataset = load_model_and_split(options)
+    model, tokenizer = load_own_attention(options)
+    dataset = prepare_to_predict(options, model, tokenizer, options.split)
     with writing(output_dir):
         predict(model, dataset).save_to_disk(output_dir)
     print(f"Prediction set of {len(dataset)} texts: {output_dir}")
