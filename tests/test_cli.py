@@ -33,6 +33,7 @@ from hf_attn_faith.cli import main as cli
 from hf_attn_faith.cli.main import main
 from hf_attn_faith.data.preparation import load_texts
 from hf_attn_faith.data.tokenizer import train_word_tokenizer
+from hf_attn_faith.errors import InputError
 from hf_attn_faith.models import LstmAttentionConfig, LstmAttentionForSequenceClassification
 from hf_attn_faith.run import stages
 from hf_attn_faith.training import classification
@@ -317,10 +318,10 @@ BAD_OPTIONS = [
     ("--test_fraction", "2", "--test_fraction 2.0 is not between 0 and 1."),
     ("--seed", "-1", "--seed -1 is not in [0, 2**32)"),
     ("--split_seed", "-1", "--split_seed -1 is not in [0, 2**32)"),
-    ("--num_seeds", "two", "argument --num_seeds/--num-seeds: invalid int value: 'two'"),
-    ("--learning_rate", "fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
-    ("--lowercase", "perhaps", "argument --lowercase: "),
-    ("--digits", "drop", "argument --digits: invalid choice: 'drop' (choose from "),
+    ("--num_seeds", "two", "--num_seeds two is no whole number."),
+    ("--learning_rate", "fast", "--learning_rate fast is no number."),
+    ("--lowercase", "perhaps", "--lowercase perhaps is neither true nor false."),
+    ("--digits", "drop", "--digits drop is unknown: take one of keep, mask."),
     ("--adversary_start", "cold", "--adversary_start cold is unknown: take of"),
     ("--epsilons", "0", "--epsilons 0.0 is not in (0, 1]: give the TVD an attack may spend"),
     ("--epsilons", "1.5", "--epsilons 1.5 is not in (0, 1]"),
@@ -329,7 +330,7 @@ BAD_OPTIONS = [
     ("--num_seed", "3", "unknown option --num_seed (did you mean --num_seeds?)."),
     ("--xyzzy=3", None, "unknown option --xyzzy."),
     ("surplus", None, "unrecognized arguments: surplus (hf-attn-faith audit --help lists the options)"),
-    ("--kl_weights", None, "argument --kl_weights/--kl-weights: expected at least one argument"),
+    ("--kl_weights", None, "argument --kl_weights: expected at least one argument"),
 ]
 
 
@@ -442,11 +443,18 @@ def test_vectors_that_the_base_did_not_start_from(tmp_path, refused, good, check
         ("- seed\n", "--config FILE is no mapping: give a line `option: value` for every option."),
         ("num_sedes: 3\n", "--config FILE has an unknown option `num_sedes` (did you mean num_seeds?)."),
         ("3: 3\n", "--config FILE has an unknown option `3`."),
-        ("seed: many\n", "--config FILE: argument --seed: invalid int value: 'many'"),
-        ("seed: [1, 2]\n", "--config FILE: unrecognized arguments: 2"),
-        ("seed: {a: 1}\n", "--config FILE: seed is a mapping: give one value, or a list of them."),
-        ("kl_weights: [0.1, x]\n", "--config FILE: argument --kl_weights/--kl-weights: invalid float value: 'x'"),
-        ("digits: drop\n", "--config FILE: argument --digits: invalid choice: 'drop'"),
+        ("seed: many\n", "--config FILE: --seed many is no whole number."),
+        ("seed: [1, 2]\n", "--config FILE: --seed is a list where one value belongs: give one."),
+        ("seed: {a: 1}\n", "--config FILE: --seed is a mapping where one value belongs: give one."),
+        ("kl_weights: [0.1, x]\n", "--config FILE: --kl_weights x is no number."),
+        ("digits: drop\n", "--config FILE: --digits drop is unknown: take one of keep, mask."),
+        ("kl_weights: []\n", "--config FILE: --kl_weights is an empty list: give at least one value."),
+        ("kl_weights: [0.1, null]\n", "--config FILE: --kl_weights is empty where one value belongs: give one."),
+        ("kl-weights: [0.1]\nkl_weights: [0.2]\n", "--config FILE is not valid YAML (kl_weights is given twice)"),
+        ("lowercase: maybe\n", "--config FILE: --lowercase maybe is neither true nor false."),
+        ("num_seeds: 1e1\n", "--config FILE: --num_seeds 1e1 is no whole number."),
+        ("num_seeds: yes\n", "--config FILE: --num_seeds yes is no whole number."),
+        ("word_vectors: ~nobody-here/v.vec\n", "--word_vectors ~nobody-here/v.vec begins with ~, and there is no such"),
         ("num_seeds: 0\n", "--num_seeds 0 is too small: give at least 1."),
     ],
 )
@@ -485,6 +493,58 @@ def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
     assert (config.seed, config.kl_weights, config.lowercase, config.max_vocab_size) == (7, [0.5], True, 9)
 
 
+def test_what_is_written_in_a_file_is_read_as_the_option_means_it(tmp_path, monkeypatch):
+    """No label is false or octal, no number a text, no list of one a mistake."""
+    path = tmp_path / "audit.yaml"
+    path.write_text(
+        "dataset_name: planted\noutput_dir: out\npositive_label: no\nlabel_column: 01\nlearning_rate: 1e-2\n"
+        "bf16: on\nlowercase: \"no\"\nnum_seeds: '3'\nkl-weights: 0.5\nadversary_start: [warm]\n"
+        "text_column: 1:30\ntokenizer: ~\ntest_fraction:\nepsilons: [.5, '1e-1']\nmax_train_samples: null\n"
+    )
+    config = parsed(monkeypatch, "--config", str(path))
+    assert (config.positive_label, config.label_column, config.text_column) == ("no", "01", "1:30")
+    assert (config.learning_rate, config.num_seeds, config.bf16, config.lowercase) == (0.01, 3, True, False)
+    assert (config.kl_weights, config.adversary_start, config.epsilons) == ([0.5], ["warm"], [0.5, 0.1])
+    assert config.tokenizer is config.test_fraction is config.max_train_samples is None
+
+
+def test_settings_come_back_from_the_file_they_are_written_to(tmp_path, monkeypatch):
+    given = ["--dataset_name", "planted", "--output_dir", str(tmp_path / "out"), "--positive_label", "null"]
+    given += ["--label_column", "~", "--text_column", "yes", "--no_lowercase", "--kl_weights", "1e-05", "0"]
+    config = parsed(monkeypatch, *given)
+    (tmp_path / "audit.yaml").write_text(yaml.safe_dump(vars(config)))
+    assert parsed(monkeypatch, "--config", str(tmp_path / "audit.yaml")) == config
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch, good, capsys):
+    """On the line, where a shell may have left it, in a file, and from Python."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(write(tmp_path / "elsewhere", train=frame()))
+    shutil.copytree(good, tmp_path / "data")
+    settings = {"dataset_name": "~/data", "output_dir": "~/base", "word_vectors": "~/v.vec", "embedding_size": 3}
+    (tmp_path / "v.vec").write_text("a 1 2 3\ngood 1 2 3\n")
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings))
+    sizes = ["--hidden_size", "4", "--num_train_epochs", "1"]
+    assert main(["train", "--config=~/train.yaml", *sizes]) == 0
+    assert main(["predict", "--model=~/base", "--dataset_name=~/data", "--output_dir=~/set"]) == 0
+    assert main(["compare", "~/set", "~/set", "--output_dir=~/comparison"]) == 0
+    assert (tmp_path / "comparison" / "instances.parquet").exists() and not Path("~").exists()
+    capsys.readouterr()
+    assert main(["report", "~/set"]) == 2
+    assert str(tmp_path / "set") in capsys.readouterr().err
+    assert TextArguments(dataset_name="~/data").dataset_name == str(tmp_path / "data")
+
+
+def test_parameters_become_options_in_messages(monkeypatch, refused):
+    def run(options):
+        raise InputError("`kl-weight` and `kl_weight` of `model`, not `kl_weights`, --seed or `seed x`")
+
+    monkeypatch.setattr("hf_attn_faith.cli.commands.adversary.run", run)
+    assert refused("adversary", "--dataset_name", "planted") == (
+        "--kl_weight and --kl_weight of `model`, not `kl_weights`, --seed or `seed x`"
+    )
+
+
 # Help
 
 
@@ -508,7 +568,8 @@ def test_help_lists_every_option_with_a_text(capsys, command):
         text = field.metadata["help"]
         assert text.endswith(".") or text.endswith(")")
         assert f"--{field.name} " in said and "".join(text.split()) in said.replace(" ", ""), field.name
-    assert "--config " in said and f"hf-attn-faith {command} --" in said.partition("examples:")[2]
+    assert "Required: --dataset_name " in said and "--config " in said
+    assert f"hf-attn-faith {command} --" in said.partition("examples:")[2]
 
 
 def test_help_waits_for_no_library():

@@ -3,7 +3,7 @@
 from ..errors import InputError
 
 
-def load_model_and_split(options, needs_attention: bool = True):
+def load_model_and_split(options):
     """The model of `model`, which must have attention of its own, and the split of its dataset, encoded for it."""
     from ..data.labels import with_labels_of
     from ..data.preparation import prepare
@@ -13,7 +13,7 @@ def load_model_and_split(options, needs_attention: bool = True):
     model, tokenizer = load_classifier(options.model, "model")
     if model.config.attention_type == "imposed":
         raise InputError(
-            f"--model {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
+            f"`model` {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
             "with attention of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
         )
     if options.output_dir is not None:
