@@ -88,7 +88,8 @@ def _usage() -> str:
         "usage: hf-attn-faith COMMAND [options]      (hf-attn-faith COMMAND --help lists the options)\n\n"
         "May I read this model's attention as an explanation?\n\n"
         f"commands:\n{parsing.listed(COMMANDS)}\n\n"
-        "Commands take --config FILE.yaml with the names of their options; options on the line override it."
+        "Commands take --config FILE.yaml with the names of their\n"
+        "options; options on the line override it."
     )
 
 
