@@ -121,8 +121,11 @@ class ClassifierArguments(StepArguments):
     hidden_size: int = option(128, "Units of the encoder; of each direction of the LSTM.")
     attention_type: Literal["additive", "dot"] = option("additive", "Attention of the classifiers under audit.")
     dropout: float = option(0.0, "Dropout on embeddings and on the pooled vector.")
-    num_train_epochs: int = option(8, "Epochs of a classifier; the one of the lowest validation loss is kept.")
-    class_weights: Literal["balanced", "none"] = option("balanced", "Whether rare labels weigh more in the loss.")
+    num_train_epochs: int = option(8, "Epochs of a classifier.")
+    keep_best_by: Literal["f1", "loss"] = option("f1", "What on validation decides which of them is kept.")
+    class_weights: Literal["two-labels", "balanced", "none"] = option(
+        "two-labels", "Whether rare labels weigh more in the loss: where there are two labels, always, or never."
+    )
 
     def __post_init__(self):
         super().__post_init__()

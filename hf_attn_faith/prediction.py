@@ -1,5 +1,7 @@
 """Prediction sets: what a model says of every text of a dataset, and where its attention lies."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -23,8 +25,8 @@ def predict(
 
     Args:
         model: an attention classifier, of this package or loaded as remote code.
-        dataset: rows of `input_ids`, optionally `label`, `row` and `imposed_attention` (one float a token), as
-            `data.encode.encode` makes them.
+        dataset: rows of `input_ids`, optionally `label` (or `labels`), `row` and `imposed_attention` (one float a
+            token), as `data.encode.encode` makes them.
         token_logits: also what the frozen model says of each token alone, for the analyses that impose attention.
 
     Returns:
@@ -35,6 +37,7 @@ def predict(
         after pooling, the logits under any attention α are Σ_t α_t token_logits_t.
 
     Raises:
+        InputError: the dataset lacks `input_ids`, is padded, or has labels that are no numbers.
         ValueError: `token_logits` of a model whose `classify` is not linear after pooling.
 
     Example:
@@ -42,6 +45,7 @@ def predict(
         >>> test_set.save_to_disk("predictions/base/test")                               # doctest: +SKIP
         >>> datasets.load_from_disk("predictions/base/test")[0]["token_attention"]       # doctest: +SKIP
     """
+    name_of_labels = check_encoded(dataset)
     probabilities, log_attention, lengths, logits = model_outputs(model, dataset, batch_size, progress, token_logits)
     columns = {
         "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
@@ -50,9 +54,11 @@ def predict(
     }
     floats = datasets.List(datasets.Value("float32"))
     features = {"row": datasets.Value("int64"), "probabilities": floats, "token_attention": floats}
-    if "label" in dataset.column_names:
-        columns["label"] = pa.array(dataset["label"][:], pa.int64())
-        features["label"] = dataset.features["label"]
+    if name_of_labels is not None:
+        labels = dataset.select_columns(name_of_labels).with_format("arrow")[:][name_of_labels]
+        columns["label"] = labels.cast(pa.int64()).combine_chunks()
+        named = isinstance(dataset.features[name_of_labels], datasets.ClassLabel)
+        features["label"] = dataset.features[name_of_labels] if named else datasets.Value("int64")
     if logits is not None:
         tokens = _list_array(logits.ravel(), np.full(len(logits), logits.shape[1]))
         columns["token_logits"] = _list_array(tokens, lengths)
@@ -62,6 +68,39 @@ def predict(
         pa.table({name: columns[name] for name in names}),
         info=datasets.DatasetInfo(features=datasets.Features({name: features[name] for name in names})),
     )
+
+
+def check_encoded(dataset) -> str | None:
+    """The column of the labels, `label` or `labels`, if there is one.
+
+    Raises:
+        InputError: it is no dataset of encoded texts: no `datasets.Dataset` (one split of it), no column `input_ids`,
+            labels twice, or labels that are no whole numbers.
+    """
+    if isinstance(dataset, dict):
+        raise InputError(f"The dataset has the splits {', '.join(dataset)}: give one of them.")
+    if not isinstance(dataset, datasets.Dataset):
+        raise InputError(
+            f"The dataset is a {type(dataset).__name__}: give a datasets.Dataset (datasets.Dataset.from_pandas makes "
+            "one of a DataFrame), tokenised by `encode`."
+        )
+    if "input_ids" not in dataset.column_names:
+        raise InputError(
+            f"The dataset has no column input_ids, only {', '.join(dataset.column_names)}: tokenise it, for instance "
+            "by `encode`."
+        )
+    names = [name for name in ("label", "labels") if name in dataset.column_names]
+    if len(names) == 2:
+        raise InputError("The dataset has a column label and a column labels: remove one of them.")
+    for name in names:
+        kind = dataset.features[name]
+        dtype = kind.dtype.removeprefix("large_") if isinstance(kind, datasets.ClassLabel | datasets.Value) else "list"
+        if not dtype.startswith(("int", "uint", "bool", "null")):
+            raise InputError(
+                f"The column {name} of the dataset holds {dtype} values, such as {str(dataset[name][:1])[:60]}: give "
+                "each label's number, from 0 on, as `encode` does."
+            )
+    return names[0] if names else None
 
 
 def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 128, progress: bool = True):
@@ -172,7 +211,7 @@ def padded_token_logits(prediction_set: datasets.Dataset) -> tuple[torch.Tensor,
     values = pc.list_flatten(column, recursive=True).to_numpy().reshape(-1, len(prediction_set[0]["probabilities"]))
     logits = np.full((len(lengths), lengths.max(initial=0), values.shape[1]), np.nan)
     logits[np.arange(logits.shape[1]) < lengths[:, None]] = values
-    mask = ~np.isnan(logits).any(-1)
+    mask = np.asarray(~np.isnan(logits).any(-1))
     return torch.from_numpy(np.where(mask[..., None], logits, 0)), torch.from_numpy(mask)
 
 
@@ -180,6 +219,7 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
     """Probabilities (N, C); token log attention (nats) of all texts one after another; their lengths (N,); token
     logits (tokens, C) as `predict` describes them, or None. float32 arrays in the order of the dataset. The one place
     where attention is extracted."""
+    check_encoded(dataset)
     refuse_padding(dataset)
     lengths = np.fromiter((len(ids) for ids in dataset["input_ids"]), np.int64, len(dataset))
     # Longest first: a batch that does not fit into memory fails at once.
@@ -190,25 +230,32 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
     log_attention = np.empty(lengths.sum(), np.float32)
     logits = np.empty((lengths.sum(), model.config.num_labels), np.float32) if token_logits else None
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         batches = DataLoader(rows, batch_size, sampler=order.tolist(), collate_fn=collate)
         for number, batch in enumerate(tqdm(batches, "predict", leave=False, disable=not progress)):
             indices = order[number * batch_size : (number + 1) * batch_size]
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            with torch.no_grad():
-                output = model(**batch, output_hidden_states=token_logits, return_dict=True)
+            output = model(**batch, output_hidden_states=token_logits, return_dict=True)
             probabilities[indices] = output.logits.float().softmax(-1).cpu().numpy()
             for index, row in zip(indices, output.token_log_attention.cpu().numpy(), strict=True):
                 log_attention[starts[index] : starts[index + 1]] = row[: lengths[index]]
-            if token_logits:
+            if logits is not None:
                 rows_of_logits = _token_logits(model, batch, output.hidden_states[0]).cpu().numpy()
                 for index, row in zip(indices, rows_of_logits, strict=True):
                     logits[starts[index] : starts[index + 1]] = row[: lengths[index]]
+    return probabilities, log_attention, lengths, logits
+
+
+@contextmanager
+def evaluating(model) -> Iterator[None]:
+    """In evaluation mode and without gradients; afterwards the model is in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
     finally:
         model.train(was_training)
-    return probabilities, log_attention, lengths, logits
 
 
 @torch.no_grad()

@@ -1,13 +1,18 @@
-"""What is set for a whole process: denormal numbers, memory, threads, garbage collection."""
+"""What is set for a whole process: denormal numbers, memory, threads, garbage collection, who speaks."""
 
 import ctypes
 import gc
+import logging
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import datasets
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from threadpoolctl import threadpool_info
+from transformers.utils import logging as transformers_logging
 
 
 def set_up(num_threads: int | None) -> None:
@@ -59,3 +64,14 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def quiet_libraries(level: int) -> None:
+    """For a process that tells of everything itself: of libraries only errors are heard, of this package messages from
+    `level` on, on stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger(__package__).setLevel(level)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub_logging.disable_propagation()  # it prints its messages itself
+    datasets.disable_progress_bars()

@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from .arguments import AdversaryArguments, ClassifierArguments
 from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
+from .models.configuration_attention_classifier import AttentionClassifierConfig
 
 
 @dataclass
@@ -54,8 +55,10 @@ class ClassificationTrainingArguments(TrainingArguments):
         if self.bf16 and not torch.accelerator.is_available():
             self.use_cpu = True  # transformers takes bf16 on a CPU only so
         super().__post_init__()
+        if self.label_names not in (None, ["labels"], ["base_probabilities"]):
+            raise InputError(f"`label_names` {self.label_names}: call the column of the labels label, or labels.")
         if self.class_weights is not None and not all(0 <= w < float("inf") for w in self.class_weights):
-            raise InputError(f"--class_weights {self.class_weights}: give one finite weight ≥ 0 for each label.")
+            raise InputError(f"`class_weights` {self.class_weights}: give one finite weight ≥ 0 for each label.")
 
     @property
     def n_gpu(self):
@@ -86,11 +89,19 @@ class AdversarialTrainingArguments(ClassificationTrainingArguments):
 
     def __post_init__(self):
         # There is nothing to evaluate without the base's outputs, and nothing but them is needed.
-        self.label_names = ["base_probabilities"]
+        labels = ["base_probabilities"]
+        for name, unused in (
+            ("label_names", self.label_names not in (None, labels)),
+            ("class_weights", self.class_weights is not None),
+            ("label_smoothing_factor", self.label_smoothing_factor != 0),
+        ):
+            if unused:
+                raise InputError(f"`{name}`: an adversary is trained without labels; leave it out.")
+        self.label_names = labels
         super().__post_init__()
         if not 0 <= self.kl_weight < float("inf"):
             raise InputError(
-                f"--kl_weight {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
+                f"`kl_weight` {self.kl_weight} is not a finite number ≥ 0: a negative λ pulls attentions together."
             )
 
 
@@ -114,7 +125,7 @@ def classifier_recipe(
         labels: of the train split, for its class weights.
         **more: further `ClassificationTrainingArguments`.
     """
-    balanced = settings.class_weights == "balanced"
+    balanced = settings.class_weights == "balanced" or (settings.class_weights == "two-labels" and num_labels == 2)
     return ClassificationTrainingArguments(
         output_dir=output_dir,
         seed=seed,
@@ -123,6 +134,8 @@ def classifier_recipe(
         learning_rate=settings.learning_rate,
         bf16=settings.bf16,
         class_weights=reference_class_weights(labels, num_labels) if balanced else None,
+        metric_for_best_model=settings.keep_best_by,
+        greater_is_better=settings.keep_best_by == "f1",
         **more,
     )
 
@@ -150,7 +163,7 @@ def classifier_config(
     settings: ClassifierArguments,
     tokenizer: PreTrainedTokenizerBase,
     labels: list[str],
-) -> PreTrainedConfig:
+) -> AttentionClassifierConfig:
     """The configuration of a new classifier; the `attention_type` of the settings is not read."""
     config_class, _ = ARCHITECTURES[architecture]
     return config_class(
@@ -158,7 +171,7 @@ def classifier_config(
         embedding_size=settings.embedding_size,
         embedding_std=settings.embedding_std,
         hidden_size=settings.hidden_size,
-        attention_type=attention_type,
+        attention_type=attention_type,  # type: ignore[arg-type]  # checked by the configuration
         dropout=settings.dropout,
         pad_token_id=tokenizer.pad_token_id,
         excluded_token_ids=special_token_ids(tokenizer),

@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .models.modeling_attention_classifier import AttentionClassifierModel
@@ -41,25 +41,27 @@ def _register_models() -> None:
         AutoModelForSequenceClassification.register(config_class, model_class)
 
 
-def _give_models_their_card_writer() -> None:
+def _give_models_their_cards() -> None:
     from .models.modeling_attention_classifier import AttentionClassifierModel
 
-    AttentionClassifierModel.card_writer = _write_card
+    AttentionClassifierModel.write_card = _write_card  # type: ignore[method-assign]
 
 
-def _write_card(model: "AttentionClassifierModel", directory: str | Path, repo_id: str | None = None, **training):
+def _write_card(
+    self: "AttentionClassifierModel", directory: str | Path, repo_id: str | None = None, **training: Any
+) -> None:
     from .hub.model_cards import write_default_card, write_training_card
 
     if training:
-        write_training_card(directory, model, repo_id, **training)
+        write_training_card(directory, self, repo_id, **training)
     else:
-        write_default_card(directory, model, repo_id)
+        write_default_card(directory, self, repo_id)
 
 
 _AFTER = {
     "transformers.models.auto.configuration_auto": _register_configurations,
     "transformers.models.auto.modeling_auto": _register_models,
-    f"{__package__}.models.modeling_attention_classifier": _give_models_their_card_writer,
+    f"{__package__}.models.modeling_attention_classifier": _give_models_their_cards,
 }
 
 

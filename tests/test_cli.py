@@ -393,7 +393,8 @@ def test_a_trained_model_loads_anywhere(checkpoints):
     folder = checkpoints / "base"
     assert not (folder / "checkpoints").exists()
     history = json.loads((folder / "metrics.json").read_text())
-    assert history["best_validation_objective"] < 0.69
+    kept = [log for log in history["log_history"] if log["step"] == history["kept_step"] and "eval_loss" in log]
+    assert len(kept) == 1 and kept[0]["eval_loss"] < 0.69 and kept[0]["eval_f1"] == 1
     classify = pipeline("text-classification", str(folder))
     assert [result["label"] for result in classify(["a good film 1", "a bad film 1"])] == ["good", "bad"]
 

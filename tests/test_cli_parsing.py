@@ -121,15 +121,27 @@ def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
     assert (config.seed, config.kl_weights, config.lowercase, config.max_vocab_size) == (7, [0.5], True, 9)
 
 
+def test_presets(tmp_path, monkeypatch, refused):
+    """Under --config, which is under the line."""
+    settings = ["--dataset_name", "planted", "--output_dir", "out", "--preset", "papers"]
+    config = parsed(monkeypatch, *settings)
+    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (1, "balanced", "loss")
+    (tmp_path / "a.yaml").write_text("embedding_std: 0.5\nclass_weights: none\n")
+    config = parsed(monkeypatch, *settings, "--config", str(tmp_path / "a.yaml"), "--class_weights", "two-labels")
+    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (0.5, "two-labels", "loss")
+    assert "argument --preset: invalid choice: 'paper'" in refused("audit", *settings[:-1], "paper")
+
+
 def test_what_is_written_in_a_file_is_read_as_the_option_means_it(tmp_path, monkeypatch):
     """No label is false or octal, no number a text, no list of one a mistake."""
     path = tmp_path / "audit.yaml"
     path.write_text(
-        "dataset_name: planted\noutput_dir: out\npositive_label: no\nlabel_column: 01\nlearning_rate: 1e-2\n"
-        "bf16: on\nlowercase: \"no\"\nnum_seeds: '3'\nkl-weights: 0.5\nadversary_start: [warm]\n"
+        "dataset_name: planted\noutput_dir: 2026-11-25\nseed: 007\npositive_label: no\nlabel_column: 01\n"
+        "learning_rate: 1e-2\nbf16: on\nlowercase: \"no\"\nnum_seeds: '3'\nkl-weights: 0.5\nadversary_start: [warm]\n"
         "text_column: 1:30\ntokenizer: ~\ntest_fraction:\nepsilons: [.5, '1e-1']\nmax_train_samples: null\n"
     )
     config = parsed(monkeypatch, "--config", str(path))
+    assert (config.output_dir, config.seed) == ("2026-11-25", 7)
     assert (config.positive_label, config.label_column, config.text_column) == ("no", "01", "1:30")
     assert (config.learning_rate, config.num_seeds, config.bf16, config.lowercase) == (0.01, 3, True, False)
     assert (config.kl_weights, config.adversary_start, config.epsilons) == ([0.5], ["warm"], [0.5, 0.1])

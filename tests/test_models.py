@@ -219,6 +219,39 @@ def test_initialisation_does_not_depend_on_the_minor_version_of_transformers():
         assert parameter.abs().max() <= bound < parameter.abs().max() * 1.1
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("architecture", CLASSES)
+def test_transformations_of_torch_func(architecture):
+    model = tiny(architecture)
+    ids, mask = batch((5, 3, 1, 4))
+    embeddings, labels = model.embed(ids).detach(), torch.tensor([0, 1, 1, 0])
+
+    def logits(embeddings):
+        return model(inputs_embeds=embeddings, attention_mask=mask).logits
+
+    expected = torch.autograd.functional.jacobian(logits, embeddings)
+    assert expected.abs().max() > 0.01
+    for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+        torch.testing.assert_close(jacobian(logits)(embeddings), expected, atol=1e-6, rtol=1e-4)
+    _, tangent = torch.func.jvp(logits, (embeddings,), (torch.ones_like(embeddings),))
+    torch.testing.assert_close(tangent, expected.sum((2, 3, 4)), atol=1e-5, rtol=1e-4)
+
+    def loss(parameters, ids, mask, label):
+        output = torch.func.functional_call(model, parameters, (ids[None], mask[None]))
+        return torch.nn.functional.cross_entropy(output.logits, label[None])
+
+    parameters = dict(model.named_parameters())
+    of_each = torch.func.vmap(torch.func.grad(loss), (None, 0, 0, 0))(parameters, ids, mask, labels)
+    losses = torch.func.vmap(loss, (None, 0, 0, 0))(parameters, ids, mask, labels)
+    for row in range(4):
+        model.zero_grad()
+        alone = loss(parameters, ids[row], mask[row], labels[row])
+        alone.backward()
+        torch.testing.assert_close(losses[row], alone, atol=1e-6, rtol=1e-5)
+        for name, parameter in parameters.items():
+            torch.testing.assert_close(of_each[name][row], parameter.grad, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("architecture", CLASSES)
 def test_cuda_equals_cpu(architecture):

@@ -14,10 +14,10 @@ def test_importing_loads_nothing_of_weight(run_python):
         import sys
         import time
 
-        started = time.perf_counter()
+        started = time.process_time()
         import hf_attn_faith
 
-        assert time.perf_counter() - started < 0.1
+        assert time.process_time() - started < 0.1
         print({name.partition(".")[0] for name in sys.modules} & {"torch", "transformers", "datasets", "numpy"})
         from hf_attn_faith import InputError
         print("torch" in sys.modules)

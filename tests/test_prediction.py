@@ -146,6 +146,31 @@ def test_labels_that_are_plain_numbers():
     assert predicted["label"][:4] == [0, 1, 0, 1]
 
 
+def test_labels_by_another_name_and_in_another_format():
+    rows = texts(labels=[i % 2 == 1 for i in range(50)])
+    expected = predict(model_of(), texts(label=[i % 2 for i in range(50)]), progress=False)
+    for dataset in (rows, rows.with_format("torch"), rows.with_format("numpy")):
+        predicted = predict(model_of(), dataset, progress=False)
+        assert predicted["label"][:] == expected["label"][:]
+        assert predicted.features == expected.features
+        np.testing.assert_allclose(predicted["probabilities"], expected["probabilities"], atol=1e-6)
+    partly = texts(label=[None if i == 3 else 1 for i in range(50)])
+    assert predict(model_of(), partly, progress=False)["label"][2:5] == [1, None, 1]
+
+
+def test_what_is_no_encoded_dataset_is_named():
+    rows = texts()
+    for unfit, message in (
+        (rows.to_pandas(), "The dataset is a DataFrame: give a datasets.Dataset"),
+        (datasets.DatasetDict(test=rows), "The dataset has the splits test: give one of them"),
+        (datasets.Dataset.from_dict({"text": ["good"]}), "no column input_ids, only text: tokenise it"),
+        (texts(label=["no", "yes"] * 25), "column label of the dataset holds string values, such as .'no'."),
+        (texts(labels=[0.5] * 50), "column labels of the dataset holds float64 values"),
+    ):
+        with pytest.raises(InputError, match=message):
+            predict(model_of(), unfit, progress=False)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_dropout_is_off_and_the_mode_restored(training):
     model = model_of(dropout=0.5).train(training)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate import PartialState
 from helpers.toy import adversarial_arguments, classification_arguments, toy_dataset, toy_model
-from transformers import EvalPrediction, TrainerCallback
+from transformers import AutoModelForSequenceClassification, EvalPrediction, TrainerCallback, TrainingArguments
 
 from hf_attn_faith import divergences
 from hf_attn_faith.data.tokenizer import train_word_tokenizer
@@ -165,8 +165,9 @@ def test_class_weights_scale_each_texts_loss(tmp_path):
     losses = trainer.instance_losses({"labels": labels}, type("Output", (), {"logits": logits}))
     expected = -logits.log_softmax(-1)[torch.arange(4), labels] * torch.tensor([0.0, 2, 2, 0])
     torch.testing.assert_close(losses, expected)
-    with pytest.raises(InputError, match="--class_weights has 3 weights for 2 labels"):
-        ClassificationTrainer(toy_model(), classification_arguments(tmp_path, class_weights=[1.0, 1, 1]))
+    with pytest.raises(InputError, match="`class_weights` has 3 weights for 2 labels"):
+        arguments = classification_arguments(tmp_path, class_weights=[1.0, 1, 1])
+        ClassificationTrainer(toy_model(), arguments, eval_dataset=toy_dataset())
     with pytest.raises(InputError, match="one finite weight"):
         classification_arguments(tmp_path, class_weights=[-1.0, 1])
 
@@ -285,13 +286,57 @@ def test_starts():
     assert not torch.equal(warm.attention_query.weight, base.attention_query.weight)
     assert not torch.equal(warm.attention_projection.weight, base.attention_projection.weight)
     assert warm is not base and base.config.init_seed == 0
-    with pytest.raises(InputError, match="--seed 0 is the base's own"):
+    with pytest.raises(InputError, match="`seed` 0 is the base's own"):
         new_adversary(base, "other-seed", seed=0)
     base.config.init_seed = None
     with pytest.raises(InputError, match="no `init_seed`"):
         new_adversary(base, "same-seed")
     with pytest.raises(InputError, match="attention type is `uniform`"):
         new_adversary(toy_model(attention_type="uniform"))
+
+
+@pytest.mark.parametrize("start", ["other-seed", "same-seed", "warm"])
+@pytest.mark.parametrize("change", ["float16", "bfloat16", "frozen", "frozen embedding", "evaluation mode"])
+def test_an_adversary_is_float32_and_trainable_whatever_its_base(change, start):
+    plain = toy_model(0).eval()
+    base = copy.deepcopy(plain)
+    match change:
+        case "float16" | "bfloat16":
+            base.to(getattr(torch, change))
+        case "frozen":
+            base.requires_grad_(False)
+        case "frozen embedding":
+            base.embedding.requires_grad_(False)
+    adversary, expected = new_adversary(base, start, seed=7), new_adversary(plain, start, seed=7)
+    for name, parameter in adversary.named_parameters():
+        assert parameter.dtype == torch.float32 and parameter.requires_grad, name
+        # What is drawn anew does not depend on it, what is taken over is what the base has.
+        atol = 0.02 if change == "bfloat16" else 2e-3 if change == "float16" else 0
+        torch.testing.assert_close(parameter, expected.get_parameter(name), atol=atol, rtol=0)
+    assert adversary.training and {p.dtype for p in base.parameters()} == {next(base.parameters()).dtype}
+
+
+@pytest.mark.parametrize("change", ["float16", "frozen"])
+def test_a_warm_adversary_of_such_a_base_agrees_with_it(change, tmp_path, trained_base):
+    base = copy.deepcopy(trained_base.model)
+    base = base.half() if change == "float16" else base.requires_grad_(False)
+    trainer = adversary_trainer(tmp_path, base, 0.05, "warm", epochs=8)
+    trainer.train()
+    assert trainer.evaluate()["eval_tvd"] < 0.05
+    trainer.model.save_pretrained(tmp_path / "saved")
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").dtype == torch.float32
+    assert not base.training or change == "float16"
+
+
+def test_a_quantised_base_is_refused():
+    base = toy_model()
+    with pytest.warns(DeprecationWarning):
+        quantised = torch.ao.quantization.quantize_dynamic(base, {torch.nn.Linear}, dtype=torch.qint8)
+    with pytest.raises(InputError, match="base that is not quantised"):
+        new_adversary(quantised, "warm")
+    base.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    with pytest.raises(InputError, match="The base model is quantised"):
+        new_adversary(base, "other-seed")
 
 
 def test_the_adversarial_trainer_refuses_what_cannot_be(tmp_path):
@@ -305,7 +350,7 @@ def test_the_adversarial_trainer_refuses_what_cannot_be(tmp_path):
         ModelConsistentAdversarialTrainer(toy_model(num_labels=3), base, arguments)
     with pytest.raises(InputError, match=r"excluded_token_ids is \[5\], the base's \[\]: make it with new_adversary"):
         ModelConsistentAdversarialTrainer(toy_model(excluded_token_ids=[5]), base, arguments)
-    with pytest.raises(InputError, match=r"--kl_weight -0\.1"):
+    with pytest.raises(InputError, match=r"`kl_weight` -0\.1"):
         adversarial_arguments(tmp_path, kl_weight=-0.1)
 
 
@@ -320,6 +365,211 @@ def test_texts_of_length_zero_and_one_train(tmp_path, trained_base):
     trainer = ModelConsistentAdversarialTrainer(toy_model(3), trained_base.model, arguments, data, data)
     trainer.train()
     assert np.isfinite(trainer.evaluate()["eval_loss"])
+
+
+# What Trainer takes
+
+
+class Rows(torch.utils.data.Dataset):
+    """A dataset of PyTorch."""
+
+    def __init__(self, dataset):
+        self.rows = [{"input_ids": row["input_ids"], "labels": row["label"]} for row in dataset]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        return self.rows[index]
+
+
+def in_order(path, arguments=classification_arguments, **settings):
+    """Arguments of a short training that takes the rows as they come."""
+    settings = {"max_steps": 6, "per_device_train_batch_size": 10, "train_sampling_strategy": "sequential"} | settings
+    return arguments(path, **settings)
+
+
+def kinds_of_dataset():
+    data = toy_dataset()
+    yield "labels", data.rename_column("label", "labels")
+    yield "torch format", data.with_format("torch")
+    yield "numpy format", data.with_format("numpy")
+    yield "bool", data.cast_column("label", datasets.Value("bool"))
+    yield "streaming", data.to_iterable_dataset()
+    yield "of PyTorch", Rows(data)
+    yield "subset", torch.utils.data.Subset(data, range(60))
+    yield "list", list(data)
+
+
+KINDS = dict(kinds_of_dataset())
+
+
+def weights(trainer):
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+@pytest.fixture(scope="module")
+def expected(trained_base, tmp_path_factory):
+    """Trainers of both kinds after a short training, and their evaluation."""
+    path, data = tmp_path_factory.mktemp("expected"), toy_dataset()
+    base, adversary = trained_base.model, new_adversary(trained_base.model, seed=7)
+    trainers = {
+        "classification": ClassificationTrainer(toy_model(), in_order(path / "c"), data, data),
+        "adversarial": ModelConsistentAdversarialTrainer(
+            adversary, base, in_order(path / "a", adversarial_arguments), data, data
+        ),
+    }
+    for trainer in trainers.values():
+        trainer.train()
+    return {kind: (weights(trainer), trainer.evaluate()) for kind, trainer in trainers.items()}
+
+
+@pytest.mark.parametrize("objective", ["classification", "adversarial"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_dataset_trains_alike(kind, objective, tmp_path, trained_base, expected):
+    data = KINDS[kind]
+    if objective == "classification":
+        trainer = ClassificationTrainer(toy_model(), in_order(tmp_path), data, data)
+    else:
+        adversary = new_adversary(trained_base.model, seed=7)
+        arguments = in_order(tmp_path, adversarial_arguments)
+        trainer = ModelConsistentAdversarialTrainer(adversary, trained_base.model, arguments, data, data)
+    trainer.train()
+    after, metrics = expected[objective]
+    torch.testing.assert_close(weights(trainer), after, atol=1e-5, rtol=0)
+    found = trainer.evaluate()
+    for name in ("loss", "f1", "tvd", "kl", "jsd"):
+        assert found.get(f"eval_{name}") == pytest.approx(metrics.get(f"eval_{name}"), abs=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["classification", "adversarial"])
+def test_a_function_instead_of_a_model(objective, tmp_path, trained_base, expected):
+    data = toy_dataset()
+    if objective == "classification":
+        trainer = ClassificationTrainer(
+            args=in_order(tmp_path), train_dataset=data, eval_dataset=data, model_init=lambda: toy_model()
+        )
+    else:
+        trainer = ModelConsistentAdversarialTrainer(
+            base_model=trained_base.model,
+            args=in_order(tmp_path, adversarial_arguments),
+            train_dataset=data,
+            eval_dataset=data,
+            model_init=lambda trial: new_adversary(trained_base.model, seed=7),
+        )
+    for _ in range(2):  # each time from the beginning
+        trainer.train()
+        torch.testing.assert_close(weights(trainer), expected[objective][0], atol=1e-5, rtol=0)
+        assert trainer.model.config.adversarial_attention == (objective == "adversarial")
+
+
+def test_plain_arguments_of_transformers(tmp_path):
+    arguments = TrainingArguments(
+        str(tmp_path), num_train_epochs=5, learning_rate=2e-2, use_cpu=True, disable_tqdm=True
+    )
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(200), toy_dataset(60, seed=1))
+    trainer.train()
+    assert trainer.evaluate()["eval_f1"] > 0.9
+    with pytest.raises(InputError, match="`args` is TrainingArguments, which has no `kl_weight`"):
+        ModelConsistentAdversarialTrainer(toy_model(1), toy_model(), arguments)
+
+
+def test_columns_that_transformers_would_remove_are_kept(tmp_path, trained_base, expected):
+    arguments = in_order(tmp_path, adversarial_arguments, remove_unused_columns=True)
+    data, adversary = toy_dataset(), new_adversary(trained_base.model, seed=7)
+    trainer = ModelConsistentAdversarialTrainer(adversary, trained_base.model, arguments, data, data)
+    trainer.train()
+    torch.testing.assert_close(weights(trainer), expected["adversarial"][0], atol=1e-5, rtol=0)
+
+
+def test_label_smoothing(tmp_path):
+    arguments = classification_arguments(tmp_path, label_smoothing_factor=0.3, class_weights=[1.0, 2.0])
+    trainer = ClassificationTrainer(toy_model(), arguments, toy_dataset(), toy_dataset())
+    logits, labels = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    losses = trainer.instance_losses({"labels": labels}, type("Output", (), {"logits": logits}))
+    target = torch.tensor([[0.85, 0.15], [0.15, 0.85], [0.15, 0.85]])
+    torch.testing.assert_close(losses, -(target * logits.log_softmax(-1)).sum(1) * torch.tensor([1.0, 2, 2]))
+
+
+def test_a_loss_function_of_ones_own(tmp_path, expected):
+    data, calls = toy_dataset(), []
+
+    def loss(outputs, labels, num_items_in_batch=None):
+        calls.append(num_items_in_batch)
+        return torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="sum") / num_items_in_batch
+
+    trainer = ClassificationTrainer(toy_model(), in_order(tmp_path), data, data, compute_loss_func=loss)
+    trainer.train()
+    assert len(calls) >= 6
+    torch.testing.assert_close(weights(trainer), expected["classification"][0], atol=1e-5, rtol=0)
+    for settings in ({"class_weights": [1.0, 2.0]}, {"label_smoothing_factor": 0.1}):
+        with pytest.raises(InputError, match="`compute_loss_func` replaces the loss"):
+            ClassificationTrainer(
+                toy_model(), classification_arguments(tmp_path, **settings), data, data, compute_loss_func=loss
+            )
+    with pytest.raises(InputError, match="`compute_loss_func`: an adversary's loss is its objective"):
+        ModelConsistentAdversarialTrainer(
+            toy_model(1), toy_model(), adversarial_arguments(tmp_path), compute_loss_func=loss
+        )
+
+
+def test_optimizers_metrics_and_parts_are_used(tmp_path):
+    model, seen = toy_model(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    parts = {"a": toy_dataset(20, seed=1), "b": toy_dataset(20, seed=2)}
+    arguments = classification_arguments(tmp_path, num_train_epochs=1, metric_for_best_model="b_loss")
+    before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()
+    trainer = ClassificationTrainer(
+        model,
+        arguments,
+        toy_dataset(),
+        parts,
+        optimizers=(optimizer, None),
+        compute_metrics=lambda prediction: seen.append(prediction) or {"mine": 1.0},
+    )
+    trainer.train()
+    assert torch.equal(weights(trainer), before) and len(seen) == 2
+    assert trainer.evaluate()["eval_b_mine"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label_names": ["gold"]}, "`label_names`: an adversary"),
+        ({"class_weights": [1.0, 2.0]}, "`class_weights`: an adversary is trained without labels"),
+        ({"label_smoothing_factor": 0.1}, "`label_smoothing_factor`: an adversary is trained without labels"),
+    ],
+)
+def test_an_adversary_has_no_use_for_labels(settings, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        adversarial_arguments(tmp_path, **settings)
+
+
+def test_label_names_are_those_of_the_collator(tmp_path):
+    assert classification_arguments(tmp_path, label_names=["labels"]).label_names == ["labels"]
+    with pytest.raises(InputError, match=r"`label_names` .'gold'.: call the column of the labels label"):
+        classification_arguments(tmp_path, label_names=["gold"])
+
+
+def test_datasets_that_cannot_be_trained_on_are_named(tmp_path):
+    data, arguments = toy_dataset(20), classification_arguments(tmp_path)
+    strings = data.remove_columns("label").add_column("label", ["yes", "no"] * 10)
+    for unfit, message in (
+        (data.to_pandas(), "is a DataFrame: give a datasets.Dataset"),
+        (datasets.DatasetDict(train=data, test=data), "has the splits train, test: give one of them"),
+        (data.remove_columns("input_ids"), "has no column input_ids, only attention_mask, label"),
+        (data.remove_columns("label"), "has no column label, only"),
+        (data.add_column("labels", [0] * 20), "a column label and a column labels: remove one"),
+        (strings, "column label of the dataset holds string values, such as .'yes'."),
+        (data.remove_columns("label").add_column("labels", [0, 2] * 10), "Row 1 of the dataset has the labels 2"),
+        (data.remove_columns("label").add_column("label", [0, None] * 10), "Row 1 of the dataset has the label None"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ClassificationTrainer(toy_model(), arguments, unfit, data)
+    with pytest.raises(InputError, match=r"has the parts a, and `metric_for_best_model` loss is of none: .* a_loss"):
+        ClassificationTrainer(toy_model(), arguments, data, {"a": data})
+    with pytest.raises(InputError, match="`finetuned_from` has no place"):
+        ClassificationTrainer(toy_model(), arguments, data, data).create_model_card(finetuned_from="bert")
 
 
 def in_processes(number, folder):

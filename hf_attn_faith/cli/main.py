@@ -63,7 +63,9 @@ def main(argv: list[str] | None = None) -> int:
                 "launcher. To train in several, call the trainers from Python under `accelerate launch`."
             )
         paths, given = parsing.parse(_parser(name, command), command.Options, command.PATHS, rest)
-        _quiet_libraries()
+        from ..process import quiet_libraries
+
+        quiet_libraries(logging.INFO)
         command.run(*paths, given)
         sys.stdout.flush()
         return 0
@@ -95,20 +97,6 @@ def _usage() -> str:
 
 def _parser(name: str, command: ModuleType) -> parsing.Parser:
     return parsing.Parser(command.Options, name, command.PATHS, COMMANDS[name], (command.__doc__ or "").strip())
-
-
-def _quiet_libraries() -> None:
-    """The command tells of everything itself."""
-    import datasets
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging as transformers_logging
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("hf_attn_faith").setLevel(logging.INFO)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub_logging.disable_propagation()  # it prints its messages itself
-    datasets.disable_progress_bars()
 
 
 def _with_dashes(message: str, options: list[str]) -> str:

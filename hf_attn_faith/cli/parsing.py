@@ -19,6 +19,7 @@ import yaml
 from ..arguments import expand_path
 from ..errors import InputError, shortened
 
+PRESETS = Path(__file__).parent / "presets"
 YES, NO = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0")
 
 
@@ -53,8 +54,14 @@ class Parser(argparse.ArgumentParser):
             self._add(groups[title], field, hints[field.name])
         if hints:
             self.flags.add("--config")
-            text = "YAML file of options; those on the line override it. (What stands in brackets here is a default.)"
+            text = "YAML file of options; those on the line override it. (Here, defaults stand in brackets.)"
             self.add_argument("--config", action="append", metavar="FILE", help=text)
+        if "keep_best_by" in hints:
+            self.flags.add("--preset")
+            presets = [path.stem for path in PRESETS.glob("*.yaml")]
+            self.add_argument(
+                "--preset", choices=presets, help="Settings by name; --config and the line override them."
+            )
 
     def _add(self, group, field: Field, hint) -> None:
         default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
@@ -137,11 +144,15 @@ def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: lis
         if flag.startswith("--") and flag not in parser.flags:
             raise InputError(f"unknown option {flag}{suggestion(flag, parser.flags)}.")
     on_the_line = vars(parser.parse_args(argv))
-    path, *more = on_the_line.pop("config", [None])
-    if more:
+    files = on_the_line.pop("config", [])
+    if len(files) > 1:
         parser.error("--config is given twice: put all settings into one file")
+    if preset := on_the_line.pop("preset", None):
+        files = [str(PRESETS / f"{preset}.yaml"), *files]
     hints = get_type_hints(options_class)
-    given = {} if path is None else _read_config(path, hints)
+    given: dict[str, Any] = {}
+    for path in files:
+        given |= _read_config(path, hints)
     given |= {name: _value(name, hints[name], written) for name, written in on_the_line.items()}
     return given_paths, options_class(**given)
 

@@ -52,6 +52,7 @@ ARGUMENTS = (
 )  # fmt: skip
 TRAINING_SETTINGS = (
     "kl_weight", "start", "epochs", "patience", "num_train_epochs", "batch_size", "learning_rate", "class_weights",
+    "keep_best_by",
     "bf16",
 )  # fmt: skip
 

@@ -1,14 +1,13 @@
 """The architectures by name, each a configuration and a model."""
 
-from transformers import PreTrainedConfig, PreTrainedModel
-
-from .configuration_attention_classifier import LstmAttentionConfig, MlpAttentionConfig
+from .configuration_attention_classifier import AttentionClassifierConfig, LstmAttentionConfig, MlpAttentionConfig
 from .modeling_attention_classifier import (
+    AttentionClassifierModel,
     LstmAttentionForSequenceClassification,
     MlpAttentionForSequenceClassification,
 )
 
-ARCHITECTURES: dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]] = {
+ARCHITECTURES: dict[str, tuple[type[AttentionClassifierConfig], type[AttentionClassifierModel]]] = {
     "lstm": (LstmAttentionConfig, LstmAttentionForSequenceClassification),
     "mlp": (MlpAttentionConfig, MlpAttentionForSequenceClassification),
 }

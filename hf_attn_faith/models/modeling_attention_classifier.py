@@ -31,9 +31,7 @@ class AttentionClassifierModel(PreTrainedModel):
     base_model_prefix = ""
     supports_gradient_checkpointing = False
     # This file lies beside all weights that are saved.
-    _auto_class = "AutoModelForSequenceClassification"
-    # A function of model, directory and `repo_id`, where this file was not loaded from the Hub but from the package.
-    card_writer = None
+    _auto_class = "AutoModelForSequenceClassification"  # type: ignore[assignment]
 
     def __init__(self, config):
         super().__init__(config)
@@ -70,9 +68,12 @@ class AttentionClassifierModel(PreTrainedModel):
 
     def _upload_modified_files(self, working_dir, repo_id, *args, **kwargs):
         # `push_to_hub` calls this with all it is about to upload, among it a model card that says nothing.
-        if self.card_writer is not None:
-            self.card_writer(working_dir, repo_id)
+        self.write_card(working_dir, repo_id)
         return super()._upload_modified_files(working_dir, repo_id, *args, **kwargs)
+
+    def write_card(self, directory, repo_id=None, **training):
+        """Writes a model card into the directory of a checkpoint, with what is known of its training: none by itself;
+        the package puts what writes one in this place."""
 
     def embed(self, input_ids):
         """(B, T) -> (B, T, embedding_size)."""
@@ -232,7 +233,23 @@ def _in_order(lstm, embeddings, order):
     places = (order + time * torch.arange(batch, device=order.device).unsqueeze(1)).T.flatten()
     back = torch.empty_like(places).scatter_(0, places, torch.arange(batch * time, device=order.device))
     read = _Permutation.apply(embeddings.flatten(0, 1), places, back).view(time, batch, -1)
-    return _Permutation.apply(lstm(read)[0].flatten(0, 1), back, places).view(batch, time, -1)
+    try:
+        states = lstm(read)[0]
+    except RuntimeError:  # the fused layer has no rule for vmap, nor for forward-mode derivatives
+        states = _step_by_step(lstm, read)
+    return _Permutation.apply(states.flatten(0, 1), back, places).view(batch, time, -1)
+
+
+def _step_by_step(lstm, embeddings):
+    """`lstm(embeddings)[0]` of operations that every transformation of torch.func knows; slower."""
+    state = cell = embeddings.new_zeros(embeddings.shape[1], lstm.hidden_size)
+    states = []
+    for gates in F.linear(embeddings, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0):
+        admit, forget, new, show = (gates + F.linear(state, lstm.weight_hh_l0)).chunk(4, dim=-1)
+        cell = forget.sigmoid() * cell + admit.sigmoid() * new.tanh()
+        state = show.sigmoid() * cell.tanh()
+        states.append(state)
+    return torch.stack(states)
 
 
 class _Permutation(torch.autograd.Function):

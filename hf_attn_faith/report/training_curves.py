@@ -21,10 +21,11 @@ def training_curves(run: Run) -> Figure | None:
     for axes, (group, specs) in zip(panels.flat, groups.items(), strict=False):
         for spec in specs:
             history = run.model(spec).history()
-            epochs, losses = np.array([(e["epoch"], e["eval_loss"]) for e in history if "eval_loss" in e]).T
+            logs = [log for log in history["log_history"] if "eval_loss" in log]
+            epochs, losses = np.array([(log["epoch"], log["eval_loss"]) for log in logs]).T
             (line,) = axes.plot(epochs, losses, linewidth=1, alpha=0.8)
-            best = losses.argmin()
-            axes.plot(epochs[best], losses[best], "o", markersize=3.5, color=line.get_color())
+            kept = [log["step"] == history["kept_step"] for log in logs]
+            axes.plot(epochs[kept], losses[kept], "o", markersize=3.5, color=line.get_color())
         axes.set_title(short("base, seeds" if group == "base" else group, 32), fontsize=8)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
         axes.set_ylabel("TVD − λ KL" if specs[0].role == "adversary" else "loss (nats)", fontsize=8)

@@ -5,6 +5,7 @@ An executor has `slots`, how many stages it makes at a time, and `submit(stage, 
 that two never work on one.
 """
 
+import logging
 import multiprocessing
 import signal
 import threading
@@ -64,6 +65,7 @@ class Local:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([worker.__name__])
         self._processes: dict[int, ForkServerProcess | None] = {}  # by slot
+        self._level = logging.getLogger("hf_attn_faith").getEffectiveLevel()
         self._lock = threading.Lock()  # starting a process looks at all others, and so does waiting for its end
         self._closed = False
 
@@ -81,9 +83,8 @@ class Local:
             attempts += 1
             ours, theirs = self._context.Pipe(duplex=False)
             with self._lock:
-                process = self._context.Process(
-                    target=worker.work, args=(stage, run, self.num_threads, slot, theirs), daemon=True
-                )
+                arguments = (stage, run, self.num_threads, self._level, slot, theirs)
+                process = self._context.Process(target=worker.work, args=arguments, daemon=True)
                 self._processes[slot] = process
                 process.start()
             theirs.close()

@@ -70,9 +70,9 @@ class SavedModel:
 
         return AutoTokenizer.from_pretrained(self.path)
 
-    def history(self) -> list[dict]:
-        """What Trainer logged."""
-        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))["log_history"]
+    def history(self) -> dict:
+        """`log_history`, what Trainer logged, and `kept_step`, the step whose weights were kept."""
+        return json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

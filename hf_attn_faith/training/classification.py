@@ -7,6 +7,8 @@ from typing import Literal
 
 import datasets
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch.nn import functional as F
@@ -16,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Trainer,
     TrainerCallback,
+    TrainingArguments,
     set_seed,
 )
 from transformers.dynamic_module_utils import custom_object_save
@@ -27,6 +30,7 @@ from ..data.word_vectors import WordVectors
 from ..errors import InputError
 from ..models.architectures import ARCHITECTURES
 from ..models.modeling_attention_classifier import AttentionClassifierModel
+from ..prediction import check_encoded
 from ..process import flushed_denormals, keep_freed_memory
 from ..recipes import ClassificationTrainingArguments, classifier_config, classifier_recipe
 
@@ -54,47 +58,79 @@ class CarryCodeCallback(TrainerCallback):
         # It is gone after `train_and_save`.
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
         custom_object_save(model, args.output_dir)
-        AttentionClassifierModel.card_writer(model, args.output_dir, args.hub_model_id)
+        AttentionClassifierModel.write_card(model, args.output_dir, args.hub_model_id)
 
 
 class ClassificationTrainer(Trainer):
     """`Trainer` for the attention classifiers: exact under gradient accumulation also for unequal last batches.
 
     Args:
-        model: an attention classifier.
-        args: `ClassificationTrainingArguments`.
-        train_dataset, eval_dataset: rows of `input_ids`, `label`, `length` (see `data.encode.encode`), and
-            `imposed_attention` where attention is imposed.
+        model: an attention classifier; None where `model_init` is given.
+        args: `ClassificationTrainingArguments`, or plain `TrainingArguments` with the defaults of transformers.
+        train_dataset, eval_dataset: rows of `input_ids`, `label` (or `labels`), `length` (see
+            `data.encode.encode`), and `imposed_attention` where attention is imposed: a `datasets.Dataset`, or
+            any other that Trainer takes.
         **kwargs: the rest of `Trainer`'s arguments; `processing_class=tokenizer` saves the tokenizer beside the model.
 
     Raises:
-        InputError: `class_weights` of another length than the labels.
+        InputError: `class_weights` of another length than the labels, or beside a loss function of one's own; a
+            dataset that is not encoded, or with labels that the model does not have; several evaluation datasets
+            and no word on which one decides.
     """
 
     # `compute_loss` divides by the rows of the whole accumulated batch.
     loss_is_scaled_for_ga = True
+    model: AttentionClassifierModel
     # An adversary's base, for its model card.
     base_model: PreTrainedModel | None = None
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        args: ClassificationTrainingArguments,
+        model: PreTrainedModel | None = None,
+        args: TrainingArguments | None = None,
         train_dataset=None,
         eval_dataset=None,
         **kwargs,
     ):
-        if args.class_weights is not None and len(args.class_weights) != model.config.num_labels:
+        args = args or ClassificationTrainingArguments("tmp_trainer")  # as Trainer has it
+        self.class_weights = args.class_weights if isinstance(args, ClassificationTrainingArguments) else None
+        if kwargs.get("compute_loss_func") is not None and (self.class_weights or args.label_smoothing_factor):
             raise InputError(
-                f"--class_weights has {len(args.class_weights)} weights for {model.config.num_labels} labels "
-                f"({', '.join(model.config.id2label.values())}): give one for each."
+                "`compute_loss_func` replaces the loss: leave `class_weights` and `label_smoothing_factor` to it."
             )
-        train_dataset, eval_dataset = _needed_columns(train_dataset), _needed_columns(eval_dataset)
-        kwargs.setdefault("data_collator", AttentionCollator(model.config.pad_token_id))
+        if isinstance(eval_dataset, dict) and train_dataset is not None and args.load_best_model_at_end:
+            metric = str(args.metric_for_best_model).removeprefix("eval_")
+            if not metric.startswith(tuple(f"{name}_" for name in eval_dataset)):
+                raise InputError(
+                    f"`eval_dataset` has the parts {', '.join(eval_dataset)}, and `metric_for_best_model` {metric} is "
+                    f"of none: give one such as {next(iter(eval_dataset))}_{metric}."
+                )
         kwargs.setdefault("compute_metrics", accuracy_and_f1)
-        super().__init__(model=model, args=args, train_dataset=train_dataset, eval_dataset=eval_dataset, **kwargs)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=_needed_columns(train_dataset),
+            eval_dataset=(
+                {name: _needed_columns(part) for name, part in eval_dataset.items()}
+                if isinstance(eval_dataset, dict)
+                else _needed_columns(eval_dataset)
+            ),
+            **kwargs,
+        )
+        config = self.model.config
+        if kwargs.get("data_collator") is None:
+            self.data_collator = AttentionCollator(config.pad_token_id)
+        if self.class_weights is not None and len(self.class_weights) != config.num_labels:
+            raise InputError(
+                f"`class_weights` has {len(self.class_weights)} weights for {config.num_labels} labels "
+                f"({', '.join(config.id2label.values())}): give one for each."
+            )
+        if self.label_names == ["labels"]:  # an adversary is trained without
+            parts = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
+            for dataset in (train_dataset, *parts):
+                _check_labels(dataset, config)
         # Its class may be remote code, loaded before the package was.
-        type(self.model).card_writer = AttentionClassifierModel.card_writer
+        type(self.model).write_card = AttentionClassifierModel.write_card  # type: ignore[method-assign]
         self.add_callback(CarryCodeCallback)
 
     def train(self, *args, **kwargs):
@@ -104,14 +140,22 @@ class ClassificationTrainer(Trainer):
 
     def instance_losses(self, inputs, outputs) -> torch.Tensor:
         """The loss of every row of a batch, (B,): weighted cross-entropy."""
-        weight = None
-        if self.args.class_weights is not None:
-            weight = torch.tensor(self.args.class_weights, dtype=torch.float32, device=outputs.logits.device)
-        return F.cross_entropy(outputs.logits.float(), inputs["labels"], weight=weight, reduction="none")
+        smoothing = self.args.label_smoothing_factor
+        losses = F.cross_entropy(outputs.logits.float(), inputs["labels"], reduction="none", label_smoothing=smoothing)
+        if self.class_weights is None:
+            return losses
+        return losses * losses.new_tensor(self.class_weights)[inputs["labels"]]
+
+    def model_inputs(self, inputs: dict) -> dict:
+        """What of a batch the model takes; its labels are for `compute_loss`."""
+        names = ("input_ids", "attention_mask", "inputs_embeds", "imposed_attention")
+        return {name: inputs[name] for name in names if name in inputs}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        names = ("input_ids", "attention_mask", "imposed_attention")
-        outputs = model(**{name: inputs[name] for name in names if name in inputs})
+        if self.compute_loss_func is not None:
+            inputs = self.model_inputs(inputs) | {"labels": inputs["labels"]}
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outputs = model(**self.model_inputs(inputs))
         losses = self.instance_losses(inputs, outputs)
         if num_items_in_batch is None:
             loss = losses.mean()
@@ -136,7 +180,16 @@ class ClassificationTrainer(Trainer):
         return grad_norm
 
     def create_model_card(
-        self, language=None, license=None, tags=None, model_name=None, dataset_tags=None, dataset=None
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
     ) -> None:
         """Writes README.md and the picture of some attention into `output_dir`.
 
@@ -145,14 +198,23 @@ class ClassificationTrainer(Trainer):
             model_name: its title.
             dataset_tags: the dataset's repo on the Hub.
             dataset: the dataset's name, where it is not on the Hub.
+            finetuned_from, tasks, dataset_args: not taken. The model starts from nothing, and classifies texts.
+
+        Raises:
+            InputError: for one of the arguments that are not taken, and for several datasets.
         """
+        for name, given in (("finetuned_from", finetuned_from), ("tasks", tasks), ("dataset_args", dataset_args)):
+            if given is not None:
+                raise InputError(f"`{name}` has no place in this model's card: leave it out.")
+        if isinstance(dataset_tags, list) or isinstance(dataset, list):
+            raise InputError("`dataset_tags` or `dataset` is a list: name the one dataset of the training.")
         if not self.is_world_process_zero():
             return
-        AttentionClassifierModel.card_writer(
+        AttentionClassifierModel.write_card(
             self.model,
             self.args.output_dir,
             self.hub_model_id,
-            name=model_name or Path(self.args.output_dir).name,
+            name=model_name or Path(str(self.args.output_dir)).name,
             tokenizer=self.processing_class,
             base_model=self.base_model,
             settings=vars(self.args),
@@ -182,15 +244,30 @@ def _with_lengths_in_memory(sampler):
 
 
 def _needed_columns(dataset):
-    """What the collator and the sampler read, of a dataset or of each of a dictionary of them: fetching the rest would
-    take half of the loader's time."""
-    if isinstance(dataset, dict):
-        return {name: _needed_columns(part) for name, part in dataset.items()}
-    if dataset is None:
-        return None
+    """What the collator and the sampler read: fetching the rest would take half of the loader's time. Datasets whose
+    rows come one by one are left as they are."""
+    if not isinstance(dataset, datasets.Dataset | dict | pd.DataFrame):
+        return dataset
+    check_encoded(dataset)
     refuse_padding(dataset)
     names = ("input_ids", "label", "labels", "length", "imposed_attention")
     return dataset.select_columns([name for name in dataset.column_names if name in names or name.startswith("base_")])
+
+
+def _check_labels(dataset, config: PreTrainedConfig) -> None:
+    """Raises `InputError` for a dataset without labels, and for a label that the model does not have."""
+    if not isinstance(dataset, datasets.Dataset):
+        return
+    name = check_encoded(dataset)
+    if name is None:
+        raise InputError(f"The dataset has no column label, only {', '.join(dataset.column_names)}: give it one.")
+    labels = dataset.select_columns(name).with_format("arrow")[:][name].cast(pa.float64()).to_numpy()
+    wrong = np.flatnonzero(~((labels >= 0) & (labels < config.num_labels)))
+    if len(wrong):
+        raise InputError(
+            f"Row {wrong[0]} of the dataset has the {name} {dataset[name][int(wrong[0])]}, and the model the labels 0 "
+            f"to {config.num_labels - 1}: leave such rows out."
+        )
 
 
 def accuracy_and_f1(prediction) -> dict[str, float]:
@@ -229,20 +306,21 @@ def classifier_trainer(
     return ClassificationTrainer(model, arguments, train_dataset, eval_dataset, processing_class=tokenizer)
 
 
-def train_and_save(trainer: Trainer, path: Path) -> None:
+def train_and_save(trainer: ClassificationTrainer, path: Path) -> None:
     """Trains, and leaves in `path` the best epoch's model, complete with tokenizer and code, and `metrics.json`, the
     history of its metrics. Goes on from the last checkpoint in the trainer's `output_dir`, if a killed run left one;
     the checkpoints are taken away at the end. Raises `InputError` where the training diverged."""
-    trainer.train(resume_from_checkpoint=_last_checkpoint(Path(trainer.args.output_dir)))
-    if trainer.state.best_metric is not None and not np.isfinite(trainer.state.best_metric):
-        raise InputError("The training diverged: its validation loss is no number. Give a smaller --learning_rate.")
+    checkpoints = Path(str(trainer.args.output_dir))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+    if not all(np.isfinite(log["eval_loss"]) for log in trainer.state.log_history if "eval_loss" in log):
+        raise InputError("The training diverged: its validation loss is no number. Give a smaller `learning_rate`.")
     trainer.model.save_pretrained(path)
     trainer.processing_class.save_pretrained(path)
-    history = {"best_validation_objective": trainer.state.best_metric, "log_history": trainer.state.log_history}
+    history = {"kept_step": trainer.state.best_global_step, "log_history": trainer.state.log_history}
     (path / "metrics.json").write_text(json.dumps(history, indent=2) + "\n")
-    for state in Path(trainer.args.output_dir).glob("checkpoint-*/trainer_state.json"):
+    for state in checkpoints.glob("checkpoint-*/trainer_state.json"):
         state.unlink()  # killed from here on, no checkpoint that is half gone passes for a complete one
-    shutil.rmtree(trainer.args.output_dir)
+    shutil.rmtree(checkpoints)
 
 
 def _last_checkpoint(output_dir: Path) -> str | None:
