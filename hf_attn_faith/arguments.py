@@ -8,20 +8,33 @@ from .errors import InputError
 from .specs import Start
 
 
-def option(default: Any, help: str) -> Any:
+def option(default: Any, help: str, path: bool = False) -> Any:
+    """A field with a help text; `path` for one that may name a file or directory, where ~ is the user's home."""
+    metadata = {"help": help, "path": path}
     if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
-class TextArguments:
+class Arguments:
+    """What all options have in common. Whoever checks more calls `super().__post_init__()` first."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            if f.metadata.get("path") and getattr(self, f.name) is not None:
+                setattr(self, f.name, expand_path(f.name, getattr(self, f.name)))
+
+
+@dataclass
+class TextArguments(Arguments):
     """Where the texts come from."""
 
     dataset_name: str = option(
         None,
         "`planted` (built in), a folder or file of parquet, csv, tsv (cells as they are), json or json lines, also "
         "compressed, folders of plain texts by label, a folder of save_to_disk, or a dataset on the Hub.",
+        path=True,
     )
     dataset_config: str | None = option(None, "Configuration of the Hub dataset.")
     dataset_revision: str | None = option(None, "Branch, tag or commit of the Hub dataset.")
@@ -48,14 +61,14 @@ class TextArguments:
     seed: int = option(42, "Everything else that is random derives from it.")
 
     def __post_init__(self):
-        expand_home(self)
+        super().__post_init__()
         if not self.dataset_name:
-            raise InputError("--dataset_name is missing: give `planted`, a folder or file, or a dataset on the Hub.")
+            raise InputError("`dataset_name` is missing: give `planted`, a folder or file, or a dataset on the Hub.")
         require_at_least(self, 1, "max_length", "max_train_samples", "max_test_samples")
         require_fractions(self.validation_fraction, self.test_fraction)
         for name in ("split_seed", "seed"):
             if not 0 <= getattr(self, name) < 2**32:
-                raise InputError(f"--{name} {getattr(self, name)} is not in [0, 2**32): give another.")
+                raise InputError(f"`{name}` {getattr(self, name)} is not in [0, 2**32): give another.")
 
 
 @dataclass
@@ -63,7 +76,9 @@ class DataArguments(TextArguments):
     """And how they become tokens."""
 
     tokenizer: str | None = option(
-        None, "An existing fast tokenizer by name or path (default: a word-level one, trained on the train split)."
+        None,
+        "An existing fast tokenizer by name or path (default: a word-level one, trained on the train split).",
+        path=True,
     )
     lowercase: bool = option(True, "Word-level tokenizer: lower-case the texts.")
     digits: Literal["keep", "mask"] = option("keep", "Word-level tokenizer: keep numbers or mask them all as 0.")
@@ -77,13 +92,13 @@ class DataArguments(TextArguments):
             for name in ("lowercase", "digits", "min_frequency", "max_vocab_size"):
                 if getattr(self, name) != getattr(DataArguments, name):
                     raise InputError(
-                        f"--{name} is of the word-level tokenizer, and --tokenizer {self.tokenizer} names another: "
+                        f"`{name}` is of the word-level tokenizer, and `tokenizer` {self.tokenizer} names another: "
                         "give one of the two."
                     )
 
 
 @dataclass
-class StepArguments:
+class StepArguments(Arguments):
     """A step of training, of a classifier as of an adversary."""
 
     batch_size: int = option(32, "Texts a step.")
@@ -92,17 +107,19 @@ class StepArguments:
     num_threads: int | None = option(None, "Threads of PyTorch (default: its own choice).")
 
     def __post_init__(self):
-        expand_home(self)
+        super().__post_init__()
         require_at_least(self, 1, "batch_size", "num_threads")
         if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"--learning_rate {self.learning_rate} is not a positive number: give one such as 1e-3.")
+            raise InputError(f"`learning_rate` {self.learning_rate} is not a positive number: give one such as 1e-3.")
 
 
 @dataclass
 class ClassifierArguments(StepArguments):
     """What is trained, and how: the reference settings of Wiegreffe & Pinter (2019)."""
 
-    word_vectors: str | None = option(None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).")
+    word_vectors: str | None = option(
+        None, "File of word vectors (.vec, .vec.gz, fastText or GloVe text style).", path=True
+    )
     embedding_size: int = option(300, "Width of a token's embedding.")
     embedding_std: float = option(
         0.1, "Standard deviation of new embeddings (1 in the papers' code); beside word vectors they get that of these."
@@ -120,9 +137,9 @@ class ClassifierArguments(StepArguments):
         super().__post_init__()
         require_at_least(self, 1, "embedding_size", "hidden_size", "num_train_epochs")
         if not 0 < self.embedding_std < float("inf"):
-            raise InputError(f"--embedding_std {self.embedding_std} is not a positive number: give one such as 0.1.")
+            raise InputError(f"`embedding_std` {self.embedding_std} is not a positive number: give one such as 0.1.")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"--dropout {self.dropout} is not in [0, 1): give 0 for none.")
+            raise InputError(f"`dropout` {self.dropout} is not in [0, 1): give 0 for none.")
 
 
 @dataclass
@@ -138,28 +155,30 @@ class AdversaryArguments(StepArguments):
 
 
 @dataclass
-class AttackArguments:
+class AttackArguments(Arguments):
     """Instance attacks."""
 
     epsilons: list[float] = option([0.01, 0.05, 0.1], "TVD of the output that an instance attack may spend.")
 
     def __post_init__(self):
+        super().__post_init__()
         if not self.epsilons:
-            raise InputError("--epsilons needs at least one value, such as 0.05.")
+            raise InputError("`epsilons` needs at least one value, such as 0.05.")
         for epsilon in self.epsilons:
             if not 0 < epsilon <= 1:
                 raise InputError(
-                    f"--epsilons {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05."
+                    f"`epsilons` {epsilon} is not in (0, 1]: give the TVD an attack may spend, such as 0.05."
                 )
 
 
 @dataclass
-class PermutationArguments:
+class PermutationArguments(Arguments):
     """Permutations."""
 
     permutations: int = option(100, "Random permutations of each text's attention.")
 
     def __post_init__(self):
+        super().__post_init__()
         require_at_least(self, 1, "permutations")
 
 
@@ -167,7 +186,7 @@ class PermutationArguments:
 class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, ClassifierArguments, DataArguments):
     """The whole protocol."""
 
-    output_dir: str = option(None, "Directory of the run.")
+    output_dir: str = option(None, "Directory of the run.", path=True)
     num_seeds: int = option(
         5, "LSTMs with attention, LSTMs with uniform attention, and MLPs a guide; the base included."
     )
@@ -187,35 +206,31 @@ class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, 
     num_threads: int = option(1, "Threads of PyTorch, for each of the workers.")
 
     def __post_init__(self):
-        DataArguments.__post_init__(self)
-        ClassifierArguments.__post_init__(self)
+        super().__post_init__()
         if not self.output_dir:
-            raise InputError("--output_dir is missing: name a directory for the run.")
-        AdversaryArguments.__post_init__(self)
+            raise InputError("`output_dir` is missing: name a directory for the run.")
         require_at_least(self, 1, "num_seeds", "adversary_seeds", "num_workers")
         for start in self.adversary_start:
             if start not in get_args(Start):
-                raise InputError(f"--adversary_start {start} is unknown: take of {', '.join(get_args(Start))}.")
-        AttackArguments.__post_init__(self)
-        PermutationArguments.__post_init__(self)
+                raise InputError(f"`adversary_start` {start} is unknown: take of {', '.join(get_args(Start))}.")
         for name in ("margin_f1", "margin_tvd", "margin_jsd"):
             if not 0 < getattr(self, name) < 1:
-                raise InputError(f"--{name} {getattr(self, name)} is not between 0 and 1.")
+                raise InputError(f"`{name}` {getattr(self, name)} is not between 0 and 1.")
         if not self.kl_weights or not self.adversary_start:
-            raise InputError("--kl_weights and --adversary_start need at least one value each.")
+            raise InputError("`kl_weights` and `adversary_start` need at least one value each.")
         for kl_weight in self.kl_weights:
             if not 0 <= kl_weight < float("inf"):
                 raise InputError(
-                    f"--kl_weights {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
+                    f"`kl_weights` {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
                 )
 
 
-def expand_home(arguments) -> None:
-    """Puts the home directory for the ~ of every path, also of those in a YAML file, which no shell expands."""
-    for f in fields(arguments):
-        value = getattr(arguments, f.name)
-        if isinstance(value, str) and (value == "~" or value.startswith("~/")):
-            setattr(arguments, f.name, os.path.expanduser(value))
+def expand_path(name: str, path: str) -> str:
+    """The path with the user's home for a leading ~, which no shell expands in a YAML file."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~") and not os.path.exists(expanded):
+        raise InputError(f"`{name}` {path} begins with ~, and there is no such user: write the path in full.")
+    return expanded
 
 
 def require_at_least(arguments, minimum: int, *names: str) -> None:
@@ -223,10 +238,10 @@ def require_at_least(arguments, minimum: int, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
-            raise InputError(f"--{name} {value} is too small: give at least {minimum}.")
+            raise InputError(f"`{name}` {value} is too small: give at least {minimum}.")
 
 
 def require_fractions(validation_fraction: float, test_fraction: float | None) -> None:
     for name, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
         if fraction is not None and not 0 < fraction < 1:
-            raise InputError(f"--{name} {fraction} is not between 0 and 1.")
+            raise InputError(f"`{name}` {fraction} is not between 0 and 1.")

@@ -3,6 +3,7 @@
 Hugging Face libraries read their environment when they are imported, so it is set before any of them can be.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -108,3 +109,46 @@ def bert():
 def pytest_make_parametrize_id(config, val, argname):
     """Compressed files hold the time at which they were made, and every process has to find the same names."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module")
+def command_process(tmp_path_factory):
+    """What the command sets for its whole process, as it was before; a cache of our own."""
+    import datasets
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, threads = transformers_logging.get_verbosity(), torch.get_num_threads()
+    level = logging.getLogger("hf_attn_faith").level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        # In this process, where what a test replaces is replaced.
+        patch.setattr("hf_attn_faith.run.audit.default_workers", lambda: 1)
+        yield
+    transformers_logging.set_verbosity(verbosity)
+    datasets.enable_progress_bars()
+    torch.set_num_threads(threads)
+    logging.getLogger("hf_attn_faith").setLevel(level)
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Run a command that fails: in one line, which is returned, and leaving every file as it was."""
+    from helpers.commands import snapshot
+
+    from hf_attn_faith.cli.main import main
+
+    def refused(*arguments, code=2):
+        before = snapshot(tmp_path)
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == code
+        said = capsys.readouterr()
+        # What the progress bars say, the audit's and Trainer's, is no message.
+        lines = [
+            line for line in said.err.splitlines() if line.strip() and " left: " not in line and "it/s]" not in line
+        ]
+        assert len(lines) == 1 and lines[0].startswith("hf-attn-faith: "), said.err
+        assert snapshot(tmp_path) == before
+        return lines[0].removeprefix("hf-attn-faith: ")
+
+    return refused

@@ -369,7 +369,7 @@ def test_several_starts_and_one_same_seed_adversary():
     names = [s.name for s in plan(config("run", adversary_start=["warm", "same-seed"], adversary_seeds=3))]
     assert sum(name.startswith("models/adversary-0.02-warm") for name in names) == 3
     assert sum(name.startswith("models/adversary-0.02-same-seed") for name in names) == 1
-    with pytest.raises(InputError, match=r"--adversary_start cold is unknown: take of other-seed"):
+    with pytest.raises(InputError, match=r"`adversary_start` cold is unknown: take of other-seed"):
         config("run", adversary_start=["cold"])
 
 

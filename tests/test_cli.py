@@ -1,22 +1,17 @@
 import contextlib
-import gc
-import importlib
 import io
 import json
-import logging
-import os
 import shutil
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.commands import SIZES, frame, write
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -24,12 +19,9 @@ from transformers import (
     BertForSequenceClassification,
     pipeline,
 )
-from transformers.utils import logging as transformers_logging
 
-from hf_attn_faith.analyses import protocol
 from hf_attn_faith.analyses.scores import scores
 from hf_attn_faith.arguments import TextArguments
-from hf_attn_faith.cli import main as cli
 from hf_attn_faith.cli.main import main
 from hf_attn_faith.data.preparation import load_texts
 from hf_attn_faith.data.tokenizer import train_word_tokenizer
@@ -40,69 +32,7 @@ from hf_attn_faith.training.classification import new_classifier
 
 COMMANDS = ("audit", "train", "adversary", "predict")
 ANALYSES = ("attack", "permutation", "importance")
-SIZES = ("--embedding_size", "8", "--hidden_size", "4", "--num_train_epochs", "1")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def process(tmp_path_factory):
-    """What the command sets for its whole process, as it was before; a cache of our own."""
-    verbosity, threads = transformers_logging.get_verbosity(), torch.get_num_threads()
-    level = logging.getLogger("hf_attn_faith").level
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-        # In this process, where what a test replaces is replaced.
-        patch.setattr("hf_attn_faith.run.audit.default_workers", lambda: 1)
-        yield
-    transformers_logging.set_verbosity(verbosity)
-    datasets.enable_progress_bars()
-    torch.set_num_threads(threads)
-    logging.getLogger("hf_attn_faith").setLevel(level)
-
-
-@pytest.fixture
-def refused(tmp_path, capsys):
-    """Run a command that fails: in one line, which is returned, and leaving every file as it was."""
-
-    def refused(*arguments, code=2):
-        before = snapshot(tmp_path)
-        capsys.readouterr()
-        assert main([str(argument) for argument in arguments]) == code
-        said = capsys.readouterr()
-        # What the progress bars say, the audit's and Trainer's, is no message.
-        lines = [
-            line for line in said.err.splitlines() if line.strip() and " left: " not in line and "it/s]" not in line
-        ]
-        assert len(lines) == 1 and lines[0].startswith("hf-attn-faith: "), said.err
-        assert snapshot(tmp_path) == before
-        return lines[0].removeprefix("hf-attn-faith: ")
-
-    return refused
-
-
-def snapshot(folder):
-    """Every file with its time and every directory, but for the lock of a run."""
-    paths = [path for path in folder.rglob("*") if path.name != ".lock"]
-    return {path: path.is_file() and path.stat().st_mtime_ns for path in paths}
-
-
-def frame(size=24, labels=("bad", "good"), **columns):
-    labels = [labels[i % len(labels)] for i in range(size)]
-    return pd.DataFrame(
-        {"text": [f"a {label} film {i % 5}" for i, label in enumerate(labels)], "label": labels} | columns
-    )
-
-
-def write(folder, suffix="parquet", **tables):
-    folder.mkdir(exist_ok=True)
-    for name, table in tables.items():
-        match suffix:
-            case "parquet":
-                table.to_parquet(folder / f"{name}.parquet", index=False)
-            case "csv":
-                table.to_csv(folder / f"{name}.csv", index=False)
-            case "jsonl":
-                table.to_json(folder / f"{name}.jsonl", orient="records", lines=True)
-    return folder
+pytestmark = pytest.mark.usefixtures("command_process")
 
 
 @pytest.fixture(scope="module")
@@ -302,43 +232,6 @@ def test_bad_vectors(tmp_path, refused, good, command, what):
         assert fragment in said
 
 
-# Bad options
-
-
-BAD_OPTIONS = [
-    ("--num_seeds", "0", "--num_seeds 0 is too small: give at least 1."),
-    ("--adversary_seeds", "0", "--adversary_seeds 0 is too small: give at least 1."),
-    ("--kl_weights", "-0.5", "--kl_weights -0.5 is not a finite number ≥ 0"),
-    ("--kl_weights", "nan", "--kl_weights nan is not a finite number ≥ 0"),
-    ("--batch_size", "0", "--batch_size 0 is too small: give at least 1."),
-    ("--max_train_samples", "0", "--max_train_samples 0 is too small: give at least 1."),
-    ("--dropout", "1", "--dropout 1.0 is not in [0, 1)"),
-    ("--learning_rate", "-1", "--learning_rate -1.0 is not a positive number"),
-    ("--test_fraction", "2", "--test_fraction 2.0 is not between 0 and 1."),
-    ("--seed", "-1", "--seed -1 is not in [0, 2**32)"),
-    ("--split_seed", "-1", "--split_seed -1 is not in [0, 2**32)"),
-    ("--num_seeds", "two", "argument --num_seeds/--num-seeds: invalid int value: 'two'"),
-    ("--learning_rate", "fast", "argument --learning_rate/--learning-rate: invalid float value: 'fast'"),
-    ("--lowercase", "perhaps", "argument --lowercase: "),
-    ("--digits", "drop", "argument --digits: invalid choice: 'drop' (choose from "),
-    ("--adversary_start", "cold", "--adversary_start cold is unknown: take of"),
-    ("--epsilons", "0", "--epsilons 0.0 is not in (0, 1]: give the TVD an attack may spend"),
-    ("--epsilons", "1.5", "--epsilons 1.5 is not in (0, 1]"),
-    ("--permutations", "0", "--permutations 0 is too small: give at least 1."),
-    ("--num_sedes", "3", "unknown option --num_sedes (did you mean --num_seeds?)."),
-    ("--num_seed", "3", "unknown option --num_seed (did you mean --num_seeds?)."),
-    ("--xyzzy=3", None, "unknown option --xyzzy."),
-    ("surplus", None, "unrecognized arguments: surplus (hf-attn-faith audit --help lists the options)"),
-    ("--kl_weights", None, "argument --kl_weights/--kl-weights: expected at least one argument"),
-]
-
-
-@pytest.mark.parametrize(("name", "value", "message"), BAD_OPTIONS)
-def test_bad_options(tmp_path, refused, name, value, message):
-    given = [name] if value is None else [name, value]
-    assert refused("audit", "--dataset_name", "planted", "--output_dir", tmp_path / "out", *given).startswith(message)
-
-
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -354,13 +247,6 @@ def test_bad_options_of_an_adversary(tmp_path, refused, good, checkpoints, name,
     options = {"--base_model": checkpoints / "base", "--output_dir": tmp_path / "out", "--seed": 1, name: value}
     given = [argument for option in options.items() for argument in option]
     assert refused("adversary", "--dataset_name", good, *given).startswith(message)
-
-
-def test_unknown_commands(refused):
-    assert refused("audti") == (
-        "unknown command `audti` (did you mean audit?); there are audit, train, adversary, predict, compare, attack, "
-        "permutation, importance, report, publish, publish-metrics."
-    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -430,125 +316,6 @@ def test_vectors_that_the_base_did_not_start_from(tmp_path, refused, good, check
     )
 
 
-# --config
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "--config FILE cannot be read (No such file or directory): give a YAML file."),
-        ("seed: [1\n", "--config FILE is not valid YAML ("),
-        ("\x00", "--config FILE is not valid YAML ("),
-        ("- seed\n", "--config FILE is no mapping: give a line `option: value` for every option."),
-        ("num_sedes: 3\n", "--config FILE has an unknown option `num_sedes` (did you mean num_seeds?)."),
-        ("3: 3\n", "--config FILE has an unknown option `3`."),
-        ("seed: many\n", "--config FILE: argument --seed: invalid int value: 'many'"),
-        ("seed: [1, 2]\n", "--config FILE: unrecognized arguments: 2"),
-        ("seed: {a: 1}\n", "--config FILE: seed is a mapping: give one value, or a list of them."),
-        ("kl_weights: [0.1, x]\n", "--config FILE: argument --kl_weights/--kl-weights: invalid float value: 'x'"),
-        ("digits: drop\n", "--config FILE: argument --digits: invalid choice: 'drop'"),
-        ("num_seeds: 0\n", "--num_seeds 0 is too small: give at least 1."),
-    ],
-)
-def test_bad_config_files(tmp_path, refused, content, message):
-    path = tmp_path / "audit.yaml"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    said = refused("audit", "--dataset_name", "planted", "--output_dir", tmp_path / "out", "--config", path)
-    assert said.startswith(message.replace("FILE", str(path)).removesuffix("."))
-
-
-def test_two_config_files(tmp_path, refused):
-    said = refused("audit", "--config", tmp_path / "a.yaml", "--config", tmp_path / "b.yaml")
-    assert said.startswith("--config is given twice: put all settings into one file (")
-
-
-def parsed(monkeypatch, *argv):
-    """The options that `audit` would run with."""
-    given = []
-    monkeypatch.setattr("hf_attn_faith.run.audit.describe", lambda config: given.append(config) or "")
-    assert main(["audit", *argv, "--dry_run"]) == 0
-    return given[0]
-
-
-def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
-    path = tmp_path / "audit.yaml"
-    settings = {"dataset_name": "planted", "output_dir": "out", "seed": 7, "kl_weights": [0.5], "lowercase": False}
-    settings |= {"learning_rate": "1e-2", "text_column": "--text", "max_vocab_size": None, "bf16": None}
-    path.write_text(yaml.safe_dump(settings))
-    config = parsed(monkeypatch, "--config", str(path), "--seed", "8", "--kl_weights", "0.1", "0.2")
-    assert (config.dataset_name, config.seed, config.kl_weights, config.lowercase) == ("planted", 8, [0.1, 0.2], False)
-    assert (config.learning_rate, config.text_column) == (0.01, "--text")
-    # null is "none" where an option may be, and "not given" elsewhere.
-    assert config.max_vocab_size is None and config.bf16 is False
-    config = parsed(monkeypatch, f"--config={path}", "--lowercase", "--max-vocab-size=9")
-    assert (config.seed, config.kl_weights, config.lowercase, config.max_vocab_size) == (7, [0.5], True, 9)
-
-
-def test_presets(tmp_path, monkeypatch, refused):
-    """Under --config, which is under the line."""
-    settings = ["--dataset_name", "planted", "--output_dir", "out", "--preset", "papers"]
-    config = parsed(monkeypatch, *settings)
-    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (1, "balanced", "loss")
-    (tmp_path / "a.yaml").write_text("embedding_std: 0.5\nclass_weights: none\n")
-    config = parsed(monkeypatch, *settings, "--config", str(tmp_path / "a.yaml"), "--class_weights", "two-labels")
-    assert (config.embedding_std, config.class_weights, config.keep_best_by) == (0.5, "two-labels", "loss")
-    assert "argument --preset: invalid choice: 'paper'" in refused("audit", *settings[:-1], "paper")
-
-
-def test_yaml_is_read_as_it_is_written(tmp_path, monkeypatch):
-    (tmp_path / "a.yaml").write_text(
-        "dataset_name: planted\noutput_dir: 2026-11-25\npositive_label: no\n"
-        "learning_rate: 1e-2\nseed: 007\nlowercase: off\n"
-    )
-    config = parsed(monkeypatch, "--config", str(tmp_path / "a.yaml"))
-    assert (config.positive_label, config.learning_rate, config.lowercase) == ("no", 0.01, False)
-    assert (config.output_dir, config.seed) == ("2026-11-25", 7)
-
-
-# Help
-
-
-def test_usage(capsys):
-    for argv in ([], ["-h"], ["--help"]):
-        assert main(argv) == 0
-        said = capsys.readouterr().out
-        assert said.startswith("usage: hf-attn-faith COMMAND") and all(
-            f"\n  {name} " in said for name in COMMANDS + ANALYSES
-        )
-    assert main(["report", "--help"]) == 0
-
-
-@pytest.mark.parametrize("command", COMMANDS + ANALYSES)
-def test_help_lists_every_option_with_a_text(capsys, command):
-    assert main([command, "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    options = importlib.import_module(f"hf_attn_faith.cli.commands.{command}").Options
-    assert len(fields(options)) > 10
-    for field in fields(options):
-        text = field.metadata["help"]
-        assert text.endswith(".") or text.endswith(")")
-        assert f"--{field.name} " in said and "".join(text.split()) in said.replace(" ", ""), field.name
-    assert "--config " in said and f"hf-attn-faith {command} --" in said.partition("examples:")[2]
-
-
-def test_help_waits_for_no_library():
-    """Of no command: in a process of its own, since here all of them are loaded."""
-    code = f"""
-import io, sys, time
-from contextlib import redirect_stdout
-started = time.monotonic()
-from hf_attn_faith.cli.main import main
-with redirect_stdout(io.StringIO()):
-    assert main(["--help"]) == main(["--version"]) == 0
-    for command in {list(cli.COMMANDS)!r}:
-        assert main([command, "--help"]) == 0
-assert not {{"torch", "transformers", "datasets", "numpy", "pandas"}} & sys.modules.keys()
-assert time.monotonic() - started < 2
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
 # Failures and interruptions
 
 
@@ -603,13 +370,23 @@ def test_the_console_script_in_a_process_of_its_own(tmp_path):
 # Single steps
 
 
-def test_output_that_nobody_reads_to_its_end(run):
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-m", "hf_attn_faith.cli", "report", str(run[0])]
-    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
-    os.close(writer)
-    assert (result.returncode, result.stderr) == (141, "")
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch, good, capsys):
+    """On the line, where a shell may have left it, in a file, and from Python."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(write(tmp_path / "elsewhere", train=frame()))
+    shutil.copytree(good, tmp_path / "data")
+    settings = {"dataset_name": "~/data", "output_dir": "~/base", "word_vectors": "~/v.vec", "embedding_size": 3}
+    (tmp_path / "v.vec").write_text("a 1 2 3\ngood 1 2 3\n")
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(settings))
+    sizes = ["--hidden_size", "4", "--num_train_epochs", "1"]
+    assert main(["train", "--config=~/train.yaml", *sizes]) == 0
+    assert main(["predict", "--model=~/base", "--dataset_name=~/data", "--output_dir=~/set"]) == 0
+    assert main(["compare", "~/set", "~/set", "--output_dir=~/comparison"]) == 0
+    assert (tmp_path / "comparison" / "instances.parquet").exists() and not Path("~").exists()
+    capsys.readouterr()
+    assert main(["report", "~/set"]) == 2
+    assert str(tmp_path / "set") in capsys.readouterr().err
+    assert TextArguments(dataset_name="~/data").dataset_name == str(tmp_path / "data")
 
 
 def test_a_trained_model_loads_anywhere(checkpoints):
@@ -734,178 +511,3 @@ def test_compare_prediction_sets(tmp_path, refused, good, checkpoints, capsys):
     assert refused("compare", "--output_dir", tmp_path / "new", *sets).startswith("usage: hf-attn-faith compare SET_A")
     assert refused("compare", sets[0], tmp_path / "absent").startswith(f"{tmp_path}/absent does not exist")
     assert refused("compare", *sets, "--output_dir", tmp_path / "a").startswith("--output_dir")
-
-
-# The audit
-
-AUDIT = ["--dataset_name", "planted", "--max_train_samples", "64", "--num_seeds", "2", "--adversary_seeds", "2"]
-AUDIT += ["--adversary_start", "other-seed"]
-AUDIT += ["--adversary_epochs", "2", "--num_workers", "1", *SIZES]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A finished audit: its directory and what it printed."""
-    gc.freeze()  # Trainer collects garbage every time, in a test session a lot of it
-    folder = tmp_path_factory.mktemp("runs") / "planted"
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        assert main(["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(folder)]) == 0
-    yield folder, said.getvalue()
-    gc.unfreeze()
-
-
-def stage_files(folder):
-    return {str(path.parent.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("stage.json")}
-
-
-TABLES = {
-    "classifiers": (["model", "accuracy", "f1", "roc_auc", "n"], 2 + 2 + 2 + 14),
-    "uniform_baseline": (["model", "f1_mean", "f1_std", "accuracy_mean", "accuracy_std", "seeds"], 2),
-    "seed_variance": (["seed_a", "seed_b", "jsd_mean", "jsd_median", "tvd_mean"], 1),
-    "adversaries": (
-        ["kl_weight", "start"]
-        + [f"{score}_{kind}" for score in ("f1", "tvd", "jsd") for kind in ("mean", "std")]
-        + ["seeds", "kl_weight_in_paper_code", "trained", "failed"],
-        1,
-    ),
-    # The adversaries of this run, trained for two epochs on 64 texts, failed: no guide, nothing to transplant.
-    "guided_mlp": (["guide", "f1_mean", "f1_std", "accuracy_mean"], 6),
-    "instance_attack": (
-        ["epsilon", "method", "jsd_mean", "jsd_median", "share_above_0.4", "single_token_share"],
-        3,
-    ),
-    "importance": (
-        ["pair", "label", "tau_mean", "tau_std", "significant_share", "significant_share_bh", "undefined", "n"],
-        6,  # the base, trained for an epoch on 64 texts, predicts one label alone
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_tables(run, name):
-    folder, said = run
-    columns, rows = TABLES[name]
-    table = pd.read_csv(folder / "tables" / f"{name}.csv")
-    assert list(table.columns)[: len(columns)] == columns
-    assert len(table) == rows
-    markdown = (folder / "tables" / f"{name}.md").read_text()
-    assert len(markdown.splitlines()) == rows + 2
-    assert markdown in said
-    latex = (folder / "tables" / f"{name}.tex").read_text()
-    assert latex.count(r"\\") == rows + 1
-
-
-def test_what_the_tables_say(run):
-    tables = {name: pd.read_csv(run[0] / "tables" / f"{name}.csv") for name in TABLES}
-    assert set(tables["classifiers"].n) == {800}
-    assert list(tables["classifiers"].model[:6]) == [
-        "base", "seed-1", "uniform-0", "uniform-1", "adversary-0.01-other-seed-0", "adversary-0.01-other-seed-1",
-    ]  # fmt: skip
-    uniform = tables["uniform_baseline"]
-    assert list(uniform.model) == ["base", "uniform"] and list(uniform.seeds) == [2, 2]
-    assert uniform.f1_difference[0] == pytest.approx(uniform.f1_mean[0] - uniform.f1_mean[1])
-    assert -1 <= uniform.f1_ci_low[0] <= uniform.f1_difference[0] <= uniform.f1_ci_high[0] <= 1
-    assert tables["classifiers"].f1[:2].mean() == pytest.approx(uniform.f1_mean[0])
-    adversary = tables["adversaries"].iloc[0]
-    assert (adversary.kl_weight, adversary.start, adversary.trained, adversary.failed) == (0.01, "other-seed", 0, 2)
-    assert adversary.kl_weight_in_paper_code == 0.005
-    assert list(tables["guided_mlp"].guide) == [
-        "uniform", "trained", "base", "permuted", "rationale", "off_rationale",
-    ]  # fmt: skip
-    assert set(tables["guided_mlp"].seeds) == {2}
-
-
-def test_every_model_of_the_run_loads(run):
-    for name in ("base", "guided-permuted-1"):
-        model = AutoModelForSequenceClassification.from_pretrained(run[0] / "models" / name)
-        tokenizer = AutoTokenizer.from_pretrained(run[0] / "models" / name)
-        assert model.config.vocab_size == len(tokenizer)
-    predicted = datasets.load_from_disk(run[0] / "predictions" / "base" / "test")
-    assert np.isclose([sum(row) for row in predicted["token_attention"]], 1, atol=1e-5).all()
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    """They take seconds, and what they show is tested elsewhere."""
-    for analysis in protocol.PROTOCOL:
-        monkeypatch.setattr(type(analysis), "figures", lambda self, results: {})
-
-
-def no_training(*args, **kwargs):
-    raise AssertionError("a finished run trains something")
-
-
-def test_a_finished_run_given_back_as_config_trains_nothing(run, monkeypatch, capsys):
-    monkeypatch.setattr(stages, "train_model", no_training)
-    monkeypatch.setattr(stages, "predict_model", no_training)
-    before = stage_files(run[0])
-    assert main(["audit", "--config", str(run[0] / "audit.yaml")]) == 0
-    assert stage_files(run[0]) == before
-    assert capsys.readouterr().out == run[1]
-
-
-def test_the_report_of_a_run_again(run, capsys, without_figures):
-    assert main(["report", str(run[0])]) == 0
-    assert capsys.readouterr().out == run[1]
-
-
-def test_a_report_of_nothing(tmp_path, refused):
-    assert "holds no finished analysis" in refused("report", tmp_path)
-    assert "RUN_DIR" in refused("report")
-
-
-def test_another_kl_weight_extends_the_run(run, tmp_path, without_figures):
-    folder = tmp_path / "extended"
-    shutil.copytree(run[0], folder)
-    before = stage_files(folder)
-    arguments = ["audit", *AUDIT, "--kl_weights", "0.01", "0.5", "--output_dir", str(folder)]
-    assert main(arguments) == 0
-    after = stage_files(folder)
-    fresh = {name for name in after if after[name] != before.get(name) and not name.startswith("analyses/")}
-    new = {f"{model}-{s}" for model in ("adversary-0.5-other-seed", "guided-adversary-0.5-other-seed") for s in (0, 1)}
-    assert fresh == {f"{kind}/{name}" for kind in ("models", "predictions") for name in new}
-    table = pd.read_csv(folder / "tables" / "adversaries.csv")
-    assert list(table.kl_weight) == [0.01, 0.5]
-    old = pd.read_csv(run[0] / "tables" / "adversaries.csv")
-    pd.testing.assert_frame_equal(table[:1], old)
-
-
-def test_the_smallest_audit_of_texts_some_of_which_are_empty(tmp_path, caplog, capsys):
-    """Three labels of which test lacks one, one model of each kind, and the only pairs of seeds are none."""
-    table = frame(24, labels=["bad", "good", "so-so"])
-    table.loc[[3, 4], "text"] = ["", " \n"]
-    folder = write(tmp_path / "data", train=table, validation=table, test=table[table.label != "so-so"])
-    arguments = ["--dataset_name", str(folder), "--output_dir", str(tmp_path / "out"), *SIZES, "--num_seeds", "1"]
-    arguments += ["--adversary_seeds", "1", "--adversary_epochs", "1", "--kl_weights", "0.1"]
-    arguments += ["--adversary_start", "other-seed"]
-    assert main(["audit", *arguments]) == 0
-    for split, size in (("train", 24), ("validation", 24), ("test", 16)):
-        assert f"{split}: 2 of {size} texts are empty after tokenisation." in caplog.messages
-    tables = {path.stem: pd.read_csv(path) for path in (tmp_path / "out" / "tables").glob("*.csv")}
-    assert {name: len(tables[name]) for name in TABLES if name in tables} == {
-        "classifiers": 8, "uniform_baseline": 2, "adversaries": 1, "guided_mlp": 4, "instance_attack": 3,
-        "importance": 6,
-    }  # fmt: skip
-    # Three labels: the attack is a search.
-    assert set(tables["instance_attack"].method) == {"gradient"}
-    assert set(tables["classifiers"].n) == {16} and tables["classifiers"].roc_auc.isna().all()
-    assert tables["adversaries"].f1_std.isna().all() and tables["adversaries"].failed[0] == 1
-    assert set(tables["verdicts"].state) == {"not tested"}
-    assert "nan" not in capsys.readouterr().out
-
-
-def test_a_changed_setting_is_refused(run, refused, capsys):
-    before = snapshot(run[0])
-    said = refused("audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", run[0], "--learning_rate", "0.1")
-    refusal = f"--output_dir {run[0]} holds stages made with other settings"
-    assert said.startswith(f"{refusal} (learning_rate 0.001, now 0.1): models/base, ")
-    another_seed = refused("audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", run[0], "--seed", "7")
-    assert another_seed.startswith(f"{refusal} (another seed): models/base, ")
-    assert "--overwrite" in said
-    assert snapshot(run[0]) == before
-    # The positive label is read by the analyses alone.
-    arguments = ["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(run[0]), "--positive_label", "negative"]
-    assert main([*arguments, "--dry_run"]) == 0
-    said = capsys.readouterr().out
-    assert "made with other settings" not in said and "to do again  analyses/classifiers" in said
-    assert snapshot(run[0]) == before

@@ -636,7 +636,7 @@ def test_a_poisoned_checkpoint_is_refused_and_executes_nothing(hub, run, tmp_pat
     for name in (str(folder), "tester/poisoned"):
         with pytest.raises(InputError) as error:
             load_classifier(name, "model")
-        assert str(error.value).startswith(f"--model {name} ") and message in str(error.value)
+        assert str(error.value).startswith(f"`model` {name} ") and message in str(error.value)
         assert len(str(error.value)) < 600
     assert not (tmp_path / "executed").exists()
 

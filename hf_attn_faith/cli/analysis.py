@@ -12,9 +12,11 @@ from .output import show
 class AnalysisArguments(TextArguments):
     """Of which model and texts."""
 
-    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
+    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.", path=True)
     split: Literal["train", "validation", "test"] = option("test", "The split to look at.")
-    output_dir: str | None = option(None, "Directory for the table and a row an instance (default: print only).")
+    output_dir: str | None = option(
+        None, "Directory for the table and a row an instance (default: print only).", path=True
+    )
 
 
 def run_analysis(name: str, options: AnalysisArguments, **settings) -> None:

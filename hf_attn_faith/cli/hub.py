@@ -5,7 +5,7 @@ from ..errors import InputError
 
 def require_namespace(namespace: str | None) -> None:
     if not namespace:
-        raise InputError("--namespace is missing: name yourself, as on the Hub, or an organisation of yours.")
+        raise InputError("`namespace` is missing: name yourself, as on the Hub, or an organisation of yours.")
 
 
 def show_progress() -> None:

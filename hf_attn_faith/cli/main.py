@@ -86,13 +86,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {does}" for name, does in COMMANDS.items())
     return (
         "usage: hf-attn-faith COMMAND [options]      (hf-attn-faith COMMAND --help lists the options)\n\n"
         "May I read this model's attention as an explanation?\n\n"
-        f"commands:\n{commands}\n\n"
-        "Commands take --config FILE.yaml with the names of their options; options on the line override it."
+        f"commands:\n{parsing.listed(COMMANDS)}\n\n"
+        "Commands take --config FILE.yaml with the names of their\n"
+        "options; options on the line override it."
     )
 
 
@@ -102,7 +101,12 @@ def _parser(name: str, command: ModuleType) -> parsing.Parser:
 
 def _with_dashes(message: str, options: list[str]) -> str:
     """The library names a parameter as `max_length`; whoever gave it on a command line knows it as --max_length."""
-    return re.sub(r"`(\w+)`", lambda match: f"--{match[1]}" if match[1] in options else match[0], message)
+
+    def dashed(match: re.Match) -> str:
+        name = match[1].replace("-", "_")
+        return f"--{name}" if name in options else match[0]
+
+    return re.sub(r"`([\w-]+)`", dashed, message)
 
 
 def _say(message: str, code: int) -> int:

@@ -11,9 +11,9 @@ from ..errors import InputError
 def new_directory(path: str | None) -> Path:
     """The directory to write, which must be empty or not exist yet."""
     if not path:
-        raise InputError("--output_dir is missing: name a directory for the result.")
+        raise InputError("`output_dir` is missing: name a directory for the result.")
     if Path(path).exists() and (not Path(path).is_dir() or any(Path(path).iterdir())):
-        raise InputError(f"--output_dir {path} exists and is not an empty directory: name another.")
+        raise InputError(f"`output_dir` {path} exists and is not an empty directory: name another.")
     return Path(path)
 
 
@@ -24,7 +24,7 @@ def writing(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--output_dir {directory} cannot be made ({error.strerror}): name another.") from error
+        raise InputError(f"`output_dir` {directory} cannot be made ({error.strerror}): name another.") from error
     try:
         yield
     except BaseException:

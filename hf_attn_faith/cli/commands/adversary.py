@@ -5,10 +5,10 @@ examples:
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ...arguments import AdversaryArguments, TextArguments, option
 from ...errors import InputError
+from ...specs import Start
 from ..output import new_directory, writing
 
 PATHS = ()
@@ -18,17 +18,13 @@ PATHS = ()
 class Options(AdversaryArguments, TextArguments):
     """This command."""
 
-    base_model: str = option(None, "The classifier under audit: a directory or a repo on the Hub.")
-    output_dir: str = option(None, "Directory of the trained adversary.")
+    base_model: str = option(None, "The classifier under audit: a directory or a repo on the Hub.", path=True)
+    output_dir: str = option(None, "Directory of the trained adversary.", path=True)
     kl_weight: float = option(0.01, "λ: what a nat of KL between the attentions is worth in TVD of the outputs.")
-    adversary_start: Literal["other-seed", "same-seed", "warm"] = option("other-seed", "Where it starts from.")
-    word_vectors: str | None = option(None, "Word vectors the base started from, for a start from scratch.")
+    adversary_start: Start = option("other-seed", "Where it starts from.")
+    word_vectors: str | None = option(None, "Word vectors the base started from, for a start from scratch.", path=True)
     seed: int = option(1, "Everything random in training; another than the base's for a start from another seed.")
     hub_model_id: str | None = option(None, "Push the trained adversary to this repo.")
-
-    def __post_init__(self):
-        TextArguments.__post_init__(self)
-        AdversaryArguments.__post_init__(self)
 
 
 def run(options: Options) -> None:
@@ -52,7 +48,7 @@ def run(options: Options) -> None:
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
     if vectors is not None and vectors.matrix.shape[1] != base.config.embedding_size:
         raise InputError(
-            f"--word_vectors {options.word_vectors} have {vectors.matrix.shape[1]} dimensions, --base_model has "
+            f"`word_vectors` {options.word_vectors} have {vectors.matrix.shape[1]} dimensions, `base_model` has "
             f"{base.config.embedding_size}: give the file the base started from."
         )
     if options.hub_model_id is not None:

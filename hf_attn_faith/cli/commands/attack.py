@@ -21,10 +21,6 @@ class Options(AttackArguments, AnalysisArguments):
         "exact", "The true maximum, for two labels; a search that ends below it; the search of Jain & Wallace."
     )
 
-    def __post_init__(self):
-        AnalysisArguments.__post_init__(self)
-        AttackArguments.__post_init__(self)
-
 
 def run(options: Options) -> None:
     run_analysis("instance_attack", options, epsilons=options.epsilons, method=options.method)

@@ -6,17 +6,19 @@ examples:
 
 from dataclasses import dataclass
 
-from ...arguments import option
+from ...arguments import Arguments, option
 from ..output import new_directory, show
 
 PATHS = ("SET_A", "SET_B")
 
 
 @dataclass
-class Options:
+class Options(Arguments):
     """This command."""
 
-    output_dir: str | None = option(None, "Directory for the table and a row an instance (default: print only).")
+    output_dir: str | None = option(
+        None, "Directory for the table and a row an instance (default: print only).", path=True
+    )
 
 
 def run(set_a: str, set_b: str, options: Options) -> None:

@@ -15,10 +15,6 @@ PATHS = ()
 class Options(PermutationArguments, AnalysisArguments):
     """This command."""
 
-    def __post_init__(self):
-        AnalysisArguments.__post_init__(self)
-        PermutationArguments.__post_init__(self)
-
 
 def run(options: Options) -> None:
     run_analysis("permutation", options, permutations=options.permutations)

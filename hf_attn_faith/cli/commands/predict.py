@@ -18,9 +18,9 @@ PATHS = ()
 class Options(TextArguments):
     """This command."""
 
-    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.")
+    model: str = option(None, "A saved classifier: a directory or a repo on the Hub.", path=True)
     split: Literal["train", "validation", "test"] = option("test", "The split to predict, where there are several.")
-    output_dir: str = option(None, "Directory of the prediction set.")
+    output_dir: str = option(None, "Directory of the prediction set.", path=True)
 
 
 def run(options: Options) -> None:

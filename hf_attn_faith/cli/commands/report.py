@@ -18,5 +18,5 @@ def run(run_dir: str, options: Options) -> None:
     from ...report import build, terminal
     from ...run.layout import Run
 
-    run = Run(Path(run_dir).expanduser())
+    run = Run(Path(run_dir))
     print(terminal.text(run, build.render(run)))

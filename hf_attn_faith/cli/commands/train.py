@@ -17,14 +17,10 @@ PATHS = ()
 class Options(ClassifierArguments, DataArguments):
     """This command."""
 
-    output_dir: str = option(None, "Directory of the trained model.")
+    output_dir: str = option(None, "Directory of the trained model.", path=True)
     architecture: Literal["lstm", "mlp"] = option("lstm", "BiLSTM or token-wise MLP.")
     attention_type: Literal["additive", "dot", "uniform"] = option("additive", "Attention of the classifier.")
     hub_model_id: str | None = option(None, "Push the trained model to this repo.")
-
-    def __post_init__(self):
-        DataArguments.__post_init__(self)
-        ClassifierArguments.__post_init__(self)
 
 
 def run(options: Options) -> None:
