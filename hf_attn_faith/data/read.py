@@ -7,7 +7,6 @@ import logging
 import lzma
 import re
 import shutil
-import tarfile
 import tempfile
 import zlib
 from dataclasses import dataclass, replace
