@@ -52,7 +52,9 @@ def files(draw):
     if suffix in (".csv", ".tsv"):
         stream = io.StringIO()
         separator = draw(st.sampled_from(",;\t|")) if suffix == ".csv" else "\t"
-        quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+        # The writer puts no quotes around a lone carriage return.
+        lone = any("\r" in (text or "") for text, _ in rows)
+        quoting = csv.QUOTE_ALL if lone else draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
         if suffix == ".tsv":  # its cells are as they are, so that these are of one line
             records = [{k: v and " ".join(v.split()) for k, v in record.items()} for record in records]
             rows = [(record["text"], record["label"]) for record in records]
@@ -175,7 +177,7 @@ def check(strategy, property, number):
 
 @pytest.mark.parametrize(("strategy", "property"), PROPERTIES, ids=lambda value: getattr(value, "__name__", ""))
 def test_random_files(strategy, property):
-    check(strategy, property, 40)
+    check(strategy, property, 15)
 
 
 @pytest.mark.slow

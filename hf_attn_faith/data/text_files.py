@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+from collections import Counter
 
 from ..errors import InputError, shortened
 
@@ -104,9 +105,9 @@ def read_csv(content: bytes, name: str, encoding: str | None = None, tab: bool =
         if len(cells) != len(header):
             raise InputError(_wrong_number(name, line, len(cells), len(header), separator, quoting))
         if len(physical) > 1:
-            suspects.append((line, [_unquoted(part, separator) for part in physical]))
+            suspects.append((line, [part.rstrip("\r\n") for part in physical]))
         rows.append(cells)
-    _refuse_swallowed(name, header, rows, suspects)
+    _refuse_swallowed(name, len(header), rows, suspects, separator)
     if len(set(header)) < len(header):
         twice = next(cell for number, cell in enumerate(header) if cell in header[:number])
         raise InputError(f"{name} has two columns called {shortened(twice, 60)}{_headless(header, rows)}: rename one.")
@@ -182,28 +183,31 @@ def _wrong_number(name, line, cells, expected, separator, quoting) -> str:
     )
 
 
-def _unquoted(line: str, separator: str) -> list[str]:
-    return [cell.strip().strip('"') for cell in line.rstrip("\r\n").split(separator)]
-
-
-def _refuse_swallowed(name: str, header: list[str], rows: list[list[str]], suspects: list) -> None:
+def _refuse_swallowed(name: str, width: int, rows: list[list[str]], suspects: list, separator: str) -> None:
     """Refuses a quoted cell whose lines are rows themselves: a mark that opens before one and closes after another.
 
-    They are where each has as many cells as the header, and one column in all of them says what it says elsewhere too,
-    as labels do; the lines of a text say nothing of the kind.
+    They are where one column says in all of them what it says elsewhere more than once, as labels do.
     """
     if not suspects:
         return
     whole = [cells for cells in rows if not any("\n" in cell or "\r" in cell for cell in cells)]
-    said = [{cells[i].strip() for cells in whole} - {""} for i in range(len(header))]
-    for line, parts in suspects:
-        if all(len(cells) == len(header) for cells in parts) and any(
-            all(cells[i] in values for cells in parts) for i, values in enumerate(said)
-        ):
-            raise InputError(
-                f"{name}, line {line}: a quotation mark opens there and closes only {len(parts) - 1} lines further, "
-                f"and the lines between look like rows: close it, or double it."
-            )
+    for i in range(width):
+        counts = Counter(cells[i].strip() for cells in whole)
+        said = {cell for cell, count in counts.items() if count > 1 and cell}
+        for line, parts in suspects:
+            if all(_cell(part, i, width, separator) in said for part in parts):
+                raise InputError(
+                    f"{name}, line {line}: a quotation mark opens there and closes only {len(parts) - 1} lines "
+                    "further, and the lines between look like rows: close it, or double it."
+                )
+
+
+def _cell(line: str, i: int, width: int, separator: str) -> str | None:
+    """A cell of a line whose quotation marks mean nothing; the first and the last are known in any case."""
+    cells = line.split(separator)
+    if len(cells) == 1 or (len(cells) != width and 0 < i < width - 1):
+        return None
+    return cells[i if i < width - 1 else -1].strip().strip('"').strip()
 
 
 def _headless(header: list[str], rows: list[list[str]]) -> str:
