@@ -131,9 +131,9 @@ def test_positive_label():
     two, three = prediction_set(names=["bad", "good"]), prediction_set(classes=3)
     assert [positive_index(two, name) for name in (None, "bad", "good")] == [1, 0, 1]
     assert positive_index(three, None) is None
-    with pytest.raises(InputError, match="--positive_label great is no label of this dataset: take one of bad, good"):
+    with pytest.raises(InputError, match="`positive_label` great is no label of this dataset: take one of bad, good"):
         scores(two, "great")
-    with pytest.raises(InputError, match="--positive_label is for two labels; this dataset has 3 and gets macro F1"):
+    with pytest.raises(InputError, match="`positive_label` is for two labels; this dataset has 3 and gets macro F1"):
         scores(three, "label 1")
 
 

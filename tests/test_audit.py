@@ -176,7 +176,7 @@ def test_another_weight_trains_only_what_is_new(copied):
 def test_a_changed_setting_refuses_and_overwrite_makes_again(copied):
     before = made(copied)
     changed = config(copied, adversary_epochs=1)
-    with pytest.raises(InputError, match=r"models/adversary-0.02-other-seed-0.*--overwrite"):
+    with pytest.raises(InputError, match=r"models/adversary-0.02-other-seed-0.*`overwrite`"):
         run_audit(changed, progress=False)
     assert made(copied) == before
     run_audit(changed, overwrite=True, progress=False)
@@ -209,7 +209,7 @@ def test_corrected_files_are_other_settings(tmp_path):
     facts = {"hash": first.hash, "seed": first.seed, "version": 1, "settings": first.settings, "sha256": {}}
     (tmp_path / "run" / "data" / "stage.json").write_text(json.dumps(facts))
     (tmp_path / "run" / "audit.yaml").touch()
-    with pytest.raises(InputError, match=r"settings \(the files of --dataset_name have changed\): data\. Take"):
+    with pytest.raises(InputError, match=r"settings \(the files of `dataset_name` have changed\): data\. Take"):
         run_audit(config(tmp_path / "run", dataset_name=str(tmp_path)), progress=False)
     for source in ("planted", "somebody/reviews"):
         assert plan(config("run", dataset_name=source))[0].settings["contents"] == {}
@@ -227,7 +227,7 @@ def test_nothing_of_other_settings_stays(copied):
 
 def test_a_wrong_positive_label_takes_nothing_away(copied):
     before = made(copied)
-    with pytest.raises(InputError, match="--positive_label posotive"):
+    with pytest.raises(InputError, match="`positive_label` posotive"):
         run_audit(config(copied, positive_label="posotive"), progress=False)
     assert made(copied) == before
 
@@ -320,7 +320,7 @@ def test_a_failing_stage_is_named_and_what_was_finished_stays(copied, monkeypatc
 
 def test_an_unwritable_directory(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"--output_dir .*file/run cannot be made: Not a directory"):
+    with pytest.raises(InputError, match=r"`output_dir` .*file/run cannot be made: Not a directory"):
         run_audit(config(tmp_path / "file" / "run"), progress=False)
 
 

@@ -52,9 +52,9 @@ def test_every_label_stays_in_train(tmp_path):
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
 def test_fractions(fraction):
     assert (
-        failure("planted", validation_fraction=fraction) == f"--validation_fraction {fraction} is not between 0 and 1."
+        failure("planted", validation_fraction=fraction) == f"`validation_fraction` {fraction} is not between 0 and 1."
     )
-    assert failure("planted", test_fraction=fraction) == f"--test_fraction {fraction} is not between 0 and 1."
+    assert failure("planted", test_fraction=fraction) == f"`test_fraction` {fraction} is not between 0 and 1."
 
 
 def test_splits_that_cannot_be_made(tmp_path):

@@ -268,7 +268,7 @@ def test_prediction_sets_hold_no_text_unless_asked(hub, run):
     tokenizer = AutoTokenizer.from_pretrained(run / "data" / "tokenizer")
     for row in (0, 7, 99):
         assert with_text[row]["tokens"] == tokenizer.convert_ids_to_tokens(encoded[row]["input_ids"])
-    with pytest.raises(InputError, match="give --with_predictions too"):
+    with pytest.raises(InputError, match="give `with_predictions` too"):
         publish_run(run, "tester", with_text=True)
 
 
@@ -310,17 +310,17 @@ def test_the_choice_of_models(tmp_path):
     assert set(select_models(Run(tmp_path), ["adversary", "seed", "uniform", "guided"])) == {
         *specs, *guided, *adversaries,
     }  # fmt: skip
-    with pytest.raises(InputError, match=r"--models adversary-0\.0 is no model of .*: there are adversary-0\.01-"):
+    with pytest.raises(InputError, match=r"`models` adversary-0\.0 is no model of .*: there are adversary-0\.01-"):
         chosen(["adversary-0.0"])
 
 
 def test_bad_runs_and_names(hub, run, tmp_path):
-    with pytest.raises(InputError, match="is no audit: give the --output_dir of one"):
+    with pytest.raises(InputError, match="is no audit: give the `output_dir` of one"):
         publish_run(tmp_path, "tester")
     copy = Path(shutil.copytree(run, tmp_path / "a run"))
     with pytest.raises(InputError, match=r"tester/a run-base is no name for a repo .* short name of letters"):
         publish_run(copy, "tester")
-    with pytest.raises(InputError, match="check --namespace"):
+    with pytest.raises(InputError, match="check `namespace`"):
         publish_run(run, "tester/more")
     copy = copy.rename(tmp_path / "tiny")
     weights = copy / "models" / "uniform-0" / "model.safetensors"
@@ -414,7 +414,7 @@ def test_what_the_single_commands_push(hub, run_python, told, tmp_path, monkeypa
 
 def test_a_public_repo_gets_nothing_private(hub, run, without_pictures):
     HfApi().create_repo("tester/tiny-base")
-    with pytest.raises(InputError, match="tester/tiny-base exists and is public: make it private, or drop --private"):
+    with pytest.raises(InputError, match="tester/tiny-base exists and is public: make it private, or drop `private`"):
         publish_run(run, "tester", private=True)
     assert len(hub.repos["model", "tester/tiny-base"].commits) == 1
     publish_run(run, "testers", private=True, with_predictions=True)

@@ -38,10 +38,10 @@ def positive_index(dataset: datasets.Dataset, positive_label: str | None) -> int
     if positive_label is None:
         return 1 if len(names) == 2 else None
     if len(names) != 2:
-        raise InputError(f"--positive_label is for two labels; this dataset has {len(names)} and gets macro F1.")
+        raise InputError(f"`positive_label` is for two labels; this dataset has {len(names)} and gets macro F1.")
     if positive_label not in names:
         raise InputError(
-            f"--positive_label {positive_label} is no label of this dataset: take one of {', '.join(names)}."
+            f"`positive_label` {positive_label} is no label of this dataset: take one of {', '.join(names)}."
         )
     return names.index(positive_label)
 

@@ -14,13 +14,6 @@ def load_own_attention(options):
             f"`model` {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
             "with attention of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
         )
-    return model, tokenizer
-
-
-def load_model_and_split(options):
-    """That model, and the split of the dataset, encoded for it."""
-
-    model, tokenizer = load_own_attention(options)
     if options.output_dir is not None:
         new_directory(options.output_dir)
     return model, tokenizer

@@ -70,7 +70,7 @@ def publish_run(
     """
     run = Run.open(Path(run_dir).resolve())
     if with_text and not with_predictions:
-        raise InputError("--with_text adds texts to the prediction sets: give --with_predictions too.")
+        raise InputError("`with_text` adds texts to the prediction sets: give `with_predictions` too.")
     specs = select_models(run, models)
     ids = {spec.name: f"{namespace}/{run.path.name}-{spec.name}" for spec in specs}
     dataset_id = f"{namespace}/{run.path.name}-predictions" if with_predictions else None
@@ -79,7 +79,7 @@ def publish_run(
             validate_repo_id(repo_id)
         except HFValidationError as error:
             raise InputError(
-                f"{repo_id} is no name for a repo ({error}): check --namespace, and give a run directory with a "
+                f"{repo_id} is no name for a repo ({error}): check `namespace`, and give a run directory with a "
                 "short name of letters, digits and hyphens."
             ) from error
     model_files = {spec: _model_files(run, spec) for spec in specs}
@@ -148,7 +148,7 @@ def select_models(run: Run, wanted: list[str] | None) -> list[ModelSpec]:
             # "adversary-0.01" is not the beginning of "adversary-0.015-warm-0".
             found = [name for name in there if name == given or name.startswith(f"{given}-")]
             if not found:
-                raise InputError(f"--models {given} is no model of {run.path}: there are {', '.join(there)}.")
+                raise InputError(f"`models` {given} is no model of {run.path}: there are {', '.join(there)}.")
             names += found
     return [there[name] for name in dict.fromkeys(["base", *names])]
 
@@ -247,7 +247,7 @@ def _warn_of_vocabulary() -> None:
     logger.warning(
         "The vocabulary is that of the training texts: whoever may read what is published reads in tokenizer.json "
         "every word of these texts that was frequent enough, such as names in clinical notes. A higher "
-        "--min_frequency leaves rare words out, a --tokenizer takes none from the texts."
+        "`min_frequency` leaves rare words out, a `tokenizer` takes none from the texts."
     )
 
 
@@ -275,7 +275,7 @@ def _upload(repo: Repo, place: str, private: bool = False, dry_run: bool = False
         sdk = "gradio" if repo.type == "space" else None
         api.create_repo(repo.id, repo_type=repo.type, private=private or None, space_sdk=sdk, exist_ok=True)
         if private and not api.repo_info(repo.id, repo_type=repo.type).private:
-            raise InputError(f"{_url(repo.id, repo.type)} exists and is public: make it private, or drop --private.")
+            raise InputError(f"{_url(repo.id, repo.type)} exists and is public: make it private, or drop `private`.")
         message = "Publish with hf-attn-faith"
         return api.upload_folder(repo_id=repo.id, repo_type=repo.type, folder_path=folder, commit_message=message).oid
 

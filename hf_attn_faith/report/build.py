@@ -39,7 +39,7 @@ def sections(run: Run) -> list[Section]:
     results = run.results()
     if not results:
         raise InputError(
-            f"{run.path} holds no finished analysis of an audit: give its --output_dir, or let it get further."
+            f"{run.path} holds no finished analysis of an audit: give its `output_dir`, or let it get further."
         )
     with matplotlib.rc_context(STYLE):
         return [

@@ -181,9 +181,9 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
         run.path.mkdir(parents=True, exist_ok=True)
         entries = {path.name for path in run.path.iterdir()}
     except OSError as error:
-        raise InputError(f"--output_dir {run.path} cannot be made: {error.strerror}.") from error
+        raise InputError(f"`output_dir` {run.path} cannot be made: {error.strerror}.") from error
     if entries and not entries & {run.settings_path.name, store.LOCK}:
-        raise InputError(f"--output_dir {run.path} is not empty and holds no audit: name a new directory.")
+        raise InputError(f"`output_dir` {run.path} is not empty and holds no audit: name a new directory.")
     with store.locked(run):
         try:
             store.remove_damaged(planned, run)
@@ -247,7 +247,7 @@ def _check(config: AuditArguments, run: Run) -> None:
     positive_index(run.data.split("test"), config.positive_label)
     vectors = run.data.word_vectors()
     if vectors is not None and (width := vectors.matrix.shape[1]) != config.embedding_size:
-        raise InputError(f"--word_vectors have {width} dimensions: give --embedding_size {width}.")
+        raise InputError(f"`word_vectors` have {width} dimensions: give `embedding_size` {width}.")
 
 
 def describe(config: AuditArguments) -> str:

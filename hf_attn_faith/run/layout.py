@@ -107,7 +107,7 @@ class Run:
         """
         run = cls(Path(path))
         if not run.settings_path.exists():
-            raise InputError(f"{path} is no audit: give the --output_dir of one.")
+            raise InputError(f"{path} is no audit: give the `output_dir` of one.")
         return run
 
     @property

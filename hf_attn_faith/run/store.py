@@ -120,8 +120,8 @@ def remove_outdated(stages: list[Stage], run: Run, overwrite: bool) -> None:
     if lost and not overwrite:
         named = ", ".join(lost[:6]) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
         raise InputError(
-            f"--output_dir {run.path} holds stages made with other settings{_differences(outdated[0], run)}: "
-            f"{named}. Take another directory, the settings in {run.settings_path}, or --overwrite to make those "
+            f"`output_dir` {run.path} holds stages made with other settings{_differences(outdated[0], run)}: "
+            f"{named}. Take another directory, the settings in {run.settings_path}, or `overwrite` to make those "
             "stages again."
         )
     for stage in outdated:
@@ -146,7 +146,7 @@ def _differences(stage: Stage, run: Run) -> str:
         for name, value in before.items():
             now = after.get(name) if after else None
             if key == "contents" and value != now:
-                told.append(f"the files of --{name} have changed")
+                told.append(f"the files of `{name}` have changed")
             elif value != now:
                 told.append(f"{name} {value}, now {now}")
     return f" ({'; '.join(told)})" if told else ""
@@ -159,7 +159,7 @@ def locked(run: Run) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(f"--output_dir {run.path} is in use by another audit: wait for it, or name another.") from None
+        raise InputError(f"`output_dir` {run.path} is in use by another audit: wait for it, or name another.") from None
     try:
         yield
     finally:
