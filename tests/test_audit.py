@@ -11,6 +11,7 @@ from pathlib import Path
 
 import datasets
 import pandas as pd
+import psutil
 import pytest
 from matplotlib.figure import Figure
 
@@ -434,3 +435,52 @@ def test_names_of_models():
     assert ModelSpec("guided", 1, 1e-5, "warm", "adversary").name == "guided-adversary-0.00001-warm-1"
     assert ModelSpec("guided", 1, guide="permuted").name == "guided-permuted-1"
     assert ModelSpec("adversary", 2, 5.0, "same-seed").name == "adversary-5-same-seed-2"
+
+
+def workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """The processes that make stages: forked from a server, the driver's child."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if child.ppid() != process.pid]
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [0, 4])
+def test_two_workers_end_in_the_same_tables(finished, tmp_path, kills):
+    """Also where some of them are killed, at random moments: their stages are made by others."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run), "--num_workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and kills:
+        time.sleep(1 + random.random())
+        for worker in workers(process)[:1]:
+            worker.kill()
+            kills -= 1
+    _, said = process.communicate(timeout=300)
+    # The same stage may be hit twice; then it is named, and the command goes on from there.
+    while process.returncode:
+        assert "its process was ended by SIGKILL, twice: too little memory for --num_workers 2?" in said
+        process = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        said = process.stderr
+    assert tables(run) == tables(finished)
+    assert not list(run.rglob(".*.unfinished"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_driver_leaves_no_worker(finished, tmp_path, number):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run), "--num_workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(workers(process)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    working = workers(process)
+    process.send_signal(number)
+    assert process.wait(60) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert not psutil.wait_procs(working, timeout=20)[1]
+    run_audit(config(run), progress=False)
+    render_report(run)
+    assert tables(run) == tables(finished)
