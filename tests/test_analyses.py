@@ -213,28 +213,28 @@ def test_f1_difference_of_the_same_models_is_zero_within_the_spread_of_models():
     models = np.where(rng.random((4, 300)) < [[0.6], [0.7], [0.8], [0.9]], labels, 0)
     found = f1_difference(labels, models, models, None, seed=0)
     assert found.estimate == 0 and found.low < -0.05 and found.high > 0.05
-    # One model and its copy: no source of variance is left.
-    assert f1_difference(labels, models[:1], models[:1], None, seed=0) == (0, 0, 0)
+    # A model and its copies: no source of variance is left.
+    assert f1_difference(labels, models[[0, 0]], models[[0, 0]], None, seed=0) == (0, 0, 0)
 
 
 def test_the_interval_of_two_models_stays_a_difference_of_f1():
     labels = np.arange(40) % 2
     constant = np.array([[0] * 40, [1] * 40])
-    found = f1_difference(labels, constant, labels[None], 1, seed=0)
+    found = f1_difference(labels, constant, labels[None], 1, seed=0, fixed_b=True)
     assert found.low == -1 and found.estimate == pytest.approx(1 / 3 - 1) and found.high <= 1
 
 
 def test_many_instances_are_resampled_in_parts():
     values = np.random.default_rng(0).random((2, 60_000))
-    found = mean_difference(values, values[:1], seed=0, resamples=100)
+    found = mean_difference(values, values[:1], 0, 1.0, resamples=100, fixed_b=True)
     assert found.estimate == pytest.approx(values.mean() - values[0].mean())
     assert found.low < found.estimate < found.high
 
 
 def test_mean_difference_over_instances_alone_is_the_normal_interval():
-    """With one model on each side only the instances are left to resample."""
+    """With models that are all alike only the instances are left to resample."""
     values = np.random.default_rng(0).normal([[0.3], [0.0]], size=(2, 500))
-    found = mean_difference(values[:1], values[1:], seed=0)
+    found = mean_difference(values[[0, 0]], values[[1, 1]], 0, 1.0)
     difference = values[0] - values[1]
     error = difference.std(ddof=1) / np.sqrt(500)
     assert found.estimate == pytest.approx(difference.mean())

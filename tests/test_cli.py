@@ -176,14 +176,18 @@ def test_an_empty_output_directory_that_was_there_stays(tmp_path, refused):
 
 @pytest.mark.parametrize("command", ["train", "audit"])
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [("train.parquet", b"PAR1 no parquet"), ("train.jsonl", b'{"text": "a", '), ("train.csv", b"\xff\xfe\x80")],
+    ("name", "content", "message"),
+    [
+        ("train.parquet", b"PAR1 no parquet", " cannot be read as parquet ("),
+        ("train.jsonl", b'{"text": "a", ', ", line 1 is no JSON ("),
+        ("train.csv", b"\xff\xfe\x80", ", line 1 is not UTF-16: "),
+    ],
 )
-def test_unreadable_files(tmp_path, refused, command, name, content):
+def test_unreadable_files(tmp_path, refused, command, name, content, message):
     (tmp_path / name).write_bytes(content)
     out = tmp_path / "out"
     said = refused(command, "--dataset_name", tmp_path / name, "--output_dir", out, "--test_fraction", "0.5")
-    assert said.startswith(f"{tmp_path / name} cannot be read as ") and said.endswith(": repair or replace it.")
+    assert said.startswith(f"{tmp_path / name}{message}") and len(said) < 300
 
 
 def test_unknown_datasets(tmp_path, refused, monkeypatch):
@@ -280,6 +284,8 @@ BAD_MODELS = {
 @pytest.mark.parametrize("command", ["adversary", "predict", "permutation"])
 @pytest.mark.parametrize("what", BAD_MODELS)
 def test_bad_models(tmp_path, refused, good, checkpoints, command, what):
+    if (command, what) == ("predict", "others"):
+        pytest.skip("any texts can be predicted, whatever their labels")
     option = "--base_model" if command == "adversary" else "--model"
     said = refused(command, "--dataset_name", good, "--output_dir", tmp_path / "out", option, checkpoints / what)
     assert said.startswith(option)

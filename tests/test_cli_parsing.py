@@ -114,7 +114,7 @@ def test_options_on_the_line_override_the_file(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(settings))
     config = parsed(monkeypatch, "--config", str(path), "--seed", "8", "--kl_weights", "0.1", "0.2")
     assert (config.dataset_name, config.seed, config.kl_weights, config.lowercase) == ("planted", 8, [0.1, 0.2], False)
-    assert (config.learning_rate, config.text_column) == (0.01, "--text")
+    assert (config.learning_rate, config.text_column) == (0.01, ["--text"])
     # null is "none" where an option may be, and "not given" elsewhere.
     assert config.max_vocab_size is None and config.bf16 is False
     config = parsed(monkeypatch, f"--config={path}", "--lowercase", "--max-vocab-size=9")
@@ -142,7 +142,7 @@ def test_what_is_written_in_a_file_is_read_as_the_option_means_it(tmp_path, monk
     )
     config = parsed(monkeypatch, "--config", str(path))
     assert (config.output_dir, config.seed) == ("2026-11-25", 7)
-    assert (config.positive_label, config.label_column, config.text_column) == ("no", "01", "1:30")
+    assert (config.positive_label, config.label_column, config.text_column) == ("no", "01", ["1:30"])
     assert (config.learning_rate, config.num_seeds, config.bf16, config.lowercase) == (0.01, 3, True, False)
     assert (config.kl_weights, config.adversary_start, config.epsilons) == ([0.5], ["warm"], [0.5, 0.1])
     assert config.tokenizer is config.test_fraction is config.max_train_samples is None

@@ -119,7 +119,7 @@ def nothing_is_lost(case):
             result
         )
         return
-    unlabelled = [label is None or (label == "-1" and labels != {"1"}) for _, label in rows]
+    unlabelled = [not (label or "").strip() or (label == "-1" and labels != {"1"}) for _, label in rows]
     assert sorted(result[0]) == sorted(text for text, left_out in zip(texts, unlabelled, strict=True) if not left_out)
     assert sum(rows for rows, _ in result[1].left_out) == sum(unlabelled)
 

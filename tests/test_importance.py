@@ -158,7 +158,7 @@ def test_excluded_tokens_are_read_but_take_no_part(kind):
 def test_leave_one_out_holds_no_more_than_its_budget(monkeypatch):
     held = []
 
-    def lstm(model, batch, hidden, tokens, real=module._lstm_logits_without):
+    def lstm(model, batch, hidden, tokens, real=module.lstm_logits_without):
         held.append(len(hidden) * len(tokens))
         return real(model, batch, hidden, tokens)
 
@@ -166,7 +166,7 @@ def test_leave_one_out_holds_no_more_than_its_budget(monkeypatch):
         held.append(len(batch["input_ids"]) * len(tokens))
         return real(model, batch, tokens)
 
-    monkeypatch.setattr(module, "_lstm_logits_without", lstm)
+    monkeypatch.setattr(module, "lstm_logits_without", lstm)
     monkeypatch.setattr(module, "_logits_without", rerun)
     for kind in CLASSES:
         for budget in (1, 5, 12):

@@ -36,9 +36,9 @@ def columns_of(
         label_column = _guess(LABEL_COLUMNS, features)
         if label_column is None and labelled:
             hint = _hint(source)
-            raise InputError(f"{source.name}: which column? It has {listed}{hint}: name one with label_column.")
+            raise InputError(f"{source.name}: which column? It has {listed}{hint}: name one with `label_column`.")
     elif label_column not in features and labelled:
-        raise InputError(f"{source.name} has no column {label_column}, only {listed}: see label_column.")
+        raise InputError(f"{source.name} has no column {label_column}, only {listed}: see `label_column`.")
     if text_column is None:
         text_column = _guessed_text_column(source, label_column, listed)
     columns = [text_column] if isinstance(text_column, str) else list(text_column)
@@ -46,9 +46,9 @@ def columns_of(
         for column in columns:
             if column not in split.data.column_names:
                 there = shortened(", ".join(split.data.column_names), 100)
-                raise InputError(f"{split.name} has no column {column}, only {there}{_hint(split)}: see text_column.")
+                raise InputError(f"{split.name} has no column {column}, only {there}{_hint(split)}: see `text_column`.")
     if label_column in columns:
-        raise InputError(f"text_column and label_column are both {label_column}: name two columns.")
+        raise InputError(f"`text_column` and `label_column` are both {label_column}: name two columns.")
     if len(set(columns)) < len(columns):
         raise InputError(f"text_column names {', '.join(columns)}: name each column once.")
     if guessed and (columns, label_column) != (["text"], "label"):
@@ -75,7 +75,7 @@ def _guessed_text_column(source: Source, label_column: str | None, listed: str) 
     if best is None and len(texts) == 1:
         best = texts[0]
     if best is None:
-        raise InputError(f"{source.name}: which column? It has {listed}{_hint(source)}: name one with text_column.")
+        raise InputError(f"{source.name}: which column? It has {listed}{_hint(source)}: name one with `text_column`.")
     return best
 
 
@@ -117,13 +117,13 @@ def joined_texts(source: Source, columns: list[str], separator: str = " | ", cle
             if not isinstance(text, str):
                 raise InputError(
                     f"{source.at(row, column)} holds {shortened(repr(text), 40)}, no text: "
-                    "put quotes around it or name another column with text_column."
+                    "put quotes around it or name another column with `text_column`."
                 )
         parts.append(list(map(remove_markup, texts)) if clean_markup else texts)
     texts = [separator.join(row) for row in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
     if not any(text.strip() for part in parts for text in part):
         raise InputError(
-            f"{source.name}, column {columns[0]} has nothing but empty texts: name another with text_column."
+            f"{source.name}, column {columns[0]} has nothing but empty texts: name another with `text_column`."
         )
     return texts
 
@@ -155,7 +155,7 @@ def checked(
                 raise InputError(f"{source.at(row, 'rationale')} has spans outside its text: give [start, end) pairs.")
         if clean_markup:
             raise InputError(
-                f"{source.name}: clean_markup would shift the spans of the column rationale: leave it out."
+                f"{source.name}: `clean_markup` would shift the spans of the column rationale: leave it out."
             )
     return datasets.Dataset.from_dict(table, features=datasets.Features(features))
 

@@ -46,7 +46,7 @@ def labels_of(
         if not drop_unlabelled or missing == len(values):
             raise InputError(
                 f"{source.at(values.index(None), column)} has no label (nor have {missing - 1} others): fill it in, "
-                "or leave such rows out with drop_unlabelled."
+                "or leave such rows out with `drop_unlabelled`."
             )
         logger.warning("%s: %d of %d rows have no label and are left out.", source.name, missing, len(values))
         splits[split] = source.select(np.array([value is not None for value in values]))
@@ -57,7 +57,8 @@ def labels_of(
     known = known_labels(splits, names, column)
     if len(known) < 2:
         raise InputError(
-            f"{train.name}, column {column} has one label only, {known[0]}: a classifier needs two (see label_column)."
+            f"{train.name}, column {column} has one label only, {known[0]}: a classifier needs two "
+            "(see `label_column`)."
         )
     for split, values in names.items():
         if unknown := sorted(set(values) - set(known)):
@@ -97,7 +98,7 @@ def known_labels(splits: dict[str, Source], names: dict[str, list[str]], column:
             if not float(name).is_integer():
                 raise InputError(
                     f"{splits[split].at(row, column)} has the label {name}, a measurement and no class: "
-                    "name another with label_column."
+                    "name another with `label_column`."
                 )
         names[split] = [str(int(Decimal(name))) for name in values]
     return sorted(set(names["train"]), key=int)
@@ -125,7 +126,7 @@ def _label_names(source: Source, column: str) -> list[str | None]:
     if not isinstance(feature, datasets.Value) or feature.dtype.startswith(("timestamp", "date", "binary")):
         kind = shortened(str(feature), 60)
         raise InputError(
-            f"{source.name}: the column {column} holds no labels but {kind}: name another with label_column."
+            f"{source.name}: the column {column} holds no labels but {kind}: name another with `label_column`."
         )
     names = [None if value is None else str(value) for value in values]
     stripped = [None if name is None else name.strip() for name in names]
@@ -155,7 +156,7 @@ def with_labels_of(model, splits, option_name: str):
         return splits
     if not set(names) <= set(known):
         raise InputError(
-            f"{option_name} knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
+            f"`{option_name}` knows the labels {', '.join(known)}, the dataset has {', '.join(names)}: "
             "give a dataset with the labels the model was trained on."
         )
     feature = datasets.ClassLabel(names=known)

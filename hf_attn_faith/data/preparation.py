@@ -138,4 +138,4 @@ def _tell_other_settings(arguments: TextArguments, tokenizer: PreTrainedTokenize
     for name, kept in text_settings(tokenizer).items():
         if getattr(arguments, name) not in (None, kept):
             given = getattr(arguments, name)
-            logger.warning("%s is %s, as given; the model was trained under %s.", name, given, kept)
+            logger.warning("`%s` is %s, as given; the model was trained under %s.", name, given, kept)

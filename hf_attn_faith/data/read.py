@@ -373,7 +373,7 @@ def _read_hub(name: str, config: str | None, revision: str | None) -> dict[str, 
         reason = shortened(str(error) or type(error).__name__, 100)
         raise InputError(
             f"{name} is no folder or file here and cannot be loaded from the Hub ({reason}): "
-            "check dataset_name, dataset_config and dataset_revision."
+            "check `dataset_name`, `dataset_config` and `dataset_revision`."
         ) from error
     return _by_split(name, loaded)
 
@@ -426,10 +426,10 @@ def by_split_column(splits: dict[str, Source], column: str | None) -> tuple[dict
     source = splits["train"]
     if column not in source.data.column_names:
         listed = shortened(", ".join(source.data.column_names), 100)
-        raise InputError(f"{source.name} has no column {column}, only {listed}: see split_column.")
+        raise InputError(f"{source.name} has no column {column}, only {listed}: see `split_column`.")
     words = [_split_of(value) for value in _names(source.data, column)]
     if "train" not in words:
-        raise InputError(f"{source.name}, column {column} has no row that says train: see split_column.")
+        raise InputError(f"{source.name}, column {column} has no row that says train: see `split_column`.")
     found = {split: np.array([word == split for word in words]) for split in SPLITS if split in words}
     counts = ", ".join(f"{split} {rows.sum()}" for split, rows in found.items())
     logger.warning("%s: the column %s says the split of every text (%s).", source.name, column, counts)
@@ -453,7 +453,7 @@ def _guessed_split_column(splits: dict[str, Source]) -> str | None:
             other = next(row for row, name in enumerate(names) if _split_of(name) is None)
             raise InputError(
                 f"{source.at(other, column)} says {shortened(str(names[other]), 40)}, other rows a split: repair it, "
-                f"or leave such rows out with split_column {column}."
+                f"or leave such rows out with `split_column` {column}."
             )
         return column
     return None

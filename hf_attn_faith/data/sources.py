@@ -105,7 +105,7 @@ def read_text_classification(
         for split, source in labelled.items()
     }
     if "test" not in splits and test_fraction is None:
-        raise InputError(f"{name} has no test split with labels: give test_fraction to split one off train.")
+        raise InputError(f"{name} has no test split with labels: give `test_fraction` to split one off train.")
     for split, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if split not in splits:
             splits["train"], splits[split] = split_off(splits["train"], split, fraction, seed)
