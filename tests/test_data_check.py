@@ -47,17 +47,17 @@ def test_columns_that_are_not_there(tmp_path):
     where = f"{folder}/train.parquet"
     assert (
         failure(folder, text_column="words")
-        == f"{where} has no column words, only text, label, other: see text_column."
+        == f"{where} has no column words, only text, label, other: see `text_column`."
     )
-    assert failure(folder, label_column="y") == f"{where} has no column y, only text, label, other: see label_column."
-    assert failure(folder, text_column="label") == "text_column and label_column are both label: name two columns."
+    assert failure(folder, label_column="y") == f"{where} has no column y, only text, label, other: see `label_column`."
+    assert failure(folder, text_column="label") == "`text_column` and `label_column` are both label: name two columns."
     folder = write(tmp_path / "c", train=frame(), test=frame().rename(columns={"text": "body"}))
-    assert failure(folder) == f"{folder}/test.parquet has no column text, only body, label: see text_column."
+    assert failure(folder) == f"{folder}/test.parquet has no column text, only body, label: see `text_column`."
     table = frame(other="x").rename(columns={"text": "one", "label": "two"})
     folder = write(tmp_path / "b", train=table, test=table)
     where = f"{folder}/train.parquet: which column? It has one, two, other"
-    assert failure(folder, label_column="two") == f"{where}: name one with text_column."
-    assert failure(folder, text_column="one") == f"{where}: name one with label_column."
+    assert failure(folder, label_column="two") == f"{where}: name one with `text_column`."
+    assert failure(folder, text_column="one") == f"{where}: name one with `label_column`."
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -73,7 +73,7 @@ def test_missing_text(tmp_path, suffix):
 
 
 def test_texts_that_are_no_strings(tmp_path):
-    ending = "no text: put quotes around it or name another column with text_column."
+    ending = "no text: put quotes around it or name another column with `text_column`."
     folder = write(tmp_path / "a", train=frame(text=range(20)), test=frame())
     assert failure(folder) == f"{folder}/train.parquet, column text, row 0 (from 0) holds 0, {ending}"
     rows = [{"text": "a", "label": 0}, {"text": "b", "label": 1}, {"text": 7.5, "label": 0}]
@@ -87,7 +87,7 @@ def test_texts_that_are_no_strings(tmp_path):
 def test_only_empty_texts(tmp_path):
     folder = write(tmp_path / "data", train=frame(), test=frame(text=" "))
     assert failure(folder) == (
-        f"{folder}/test.parquet, column text has nothing but empty texts: name another with text_column."
+        f"{folder}/test.parquet, column text has nothing but empty texts: name another with `text_column`."
     )
     folder = write(tmp_path / "some", train=frame(), test=frame(text=[""] * 19 + ["one"]))
     assert load_text_classification(folder)["test"]["text"][0] == ""
@@ -100,7 +100,7 @@ def test_rationales_that_do_not_fit(tmp_path):
         f"{folder}/train.jsonl, column rationale, row 19 (from 0) has spans outside its text: give [start, end) pairs."
     )
     assert failure("planted", clean_markup=True) == (
-        "train of planted: clean_markup would shift the spans of the column rationale: leave it out."
+        "train of planted: `clean_markup` would shift the spans of the column rationale: leave it out."
     )
 
 
@@ -110,7 +110,7 @@ def test_several_columns_of_texts_are_asked_about(tmp_path, other):
     table.insert(0, other, ["who says this is so anyway" + " now" * i for i in range(20)])
     folder = write(tmp_path / "data", "csv", train=table, test=table)
     assert failure(folder) == (
-        f"{folder}/train.csv has several columns of texts ({other}, sentence): name one with text_column, or several "
+        f"{folder}/train.csv has several columns of texts ({other}, sentence): name one with `text_column`, or several "
         "to be joined."
     )
     assert load_text_classification(folder, text_column="sentence")["test"]["text"][0] == "text 0"

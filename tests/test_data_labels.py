@@ -35,7 +35,7 @@ def test_labels(tmp_path, suffix, values, known, encoded):
 def test_hub_dataset_with_names_and_a_hidden_test_split(monkeypatch, caplog):
     parts = {"train": named(20, ["world", "business"]), "validation": named(4, ["world", "business"])}
     hub(monkeypatch, **parts, test=named(4, ["world", "business"], [-1] * 4), unsupervised=named(4, ["a", "b"]))
-    assert failure("me/news") == "me/news has no test split with labels: give test_fraction to split one off train."
+    assert failure("me/news") == "me/news has no test split with labels: give `test_fraction` to split one off train."
     assert "test of me/news has no labels: it counts as missing." in caplog.messages
     data = load_text_classification("me/news", test_fraction=0.2)
     assert data.num_rows == {"train": 16, "validation": 4, "test": 4}
@@ -70,7 +70,7 @@ def test_missing_label(tmp_path, suffix, values):
     folder = write(tmp_path / "data", suffix, train=table, test=frame(label=values * 10))
     assert failure(folder) == (
         f"{folder}/train.{suffix}, column label, row 3 (from 0) has no label (nor have 0 others): fill it in, "
-        "or leave such rows out with drop_unlabelled."
+        "or leave such rows out with `drop_unlabelled`."
     )
 
 
@@ -85,19 +85,19 @@ def test_labels_that_are_no_classes(tmp_path):
     folder = write(tmp_path / "a", train=frame(label=[0.5, 1.0] * 10), test=frame())
     assert failure(folder) == (
         f"{folder}/train.parquet, column label, row 0 (from 0) has the label 0.5, a measurement and no class: "
-        "name another with label_column."
+        "name another with `label_column`."
     )
     folder = write(tmp_path / "b", train=frame(label=[[1]] * 20), test=frame())
     assert failure(folder) == (
         f"{folder}/train.parquet: the column label holds no labels but List(Value('int64')): "
-        "name another with label_column."
+        "name another with `label_column`."
     )
 
 
 def test_one_label_only(tmp_path):
     folder = write(tmp_path / "data", train=frame(label="good"), test=frame(label="good"))
     assert failure(folder) == (
-        f"{folder}/train.parquet, column label has one label only, good: a classifier needs two (see label_column)."
+        f"{folder}/train.parquet, column label has one label only, good: a classifier needs two (see `label_column`)."
     )
 
 
@@ -164,7 +164,7 @@ def test_rows_without_a_label(tmp_path, caplog, suffix, missing):
     folder = write(tmp_path / "data", suffix, train=table, validation=frame(4), test=frame(8, label=["-1"] * 8))
     assert failure(folder, test_fraction=0.2) == (
         f"{folder}/train.{suffix}, column label, row 2 (from 0) has no label (nor have 4 others): fill it in, or leave "
-        "such rows out with drop_unlabelled."
+        "such rows out with `drop_unlabelled`."
     )
     data, reading = read_text_classification(folder, test_fraction=0.2, drop_unlabelled=True)
     assert data.num_rows == {"train": 12, "validation": 4, "test": 3} and names(data) == ["0", "1"]
@@ -183,6 +183,6 @@ def test_minus_one_among_classes_of_names_of_its_own(monkeypatch):
 
 def test_a_split_without_a_column_of_labels_counts_as_missing(tmp_path, caplog):
     folder = write(tmp_path / "data", "csv", train=frame(20), test=frame(5).drop(columns="label"), sample=frame(5))
-    assert failure(folder) == f"{folder} has no test split with labels: give test_fraction to split one off train."
+    assert failure(folder) == f"{folder} has no test split with labels: give `test_fraction` to split one off train."
     assert load_text_classification(folder, test_fraction=0.2).num_rows["test"] == 4
     assert f"{folder}/test.csv has no labels: it counts as missing." in caplog.messages

@@ -157,7 +157,7 @@ def test_a_dataset_that_the_hub_does_not_give(monkeypatch):
     monkeypatch.setattr(read.datasets, "load_dataset", load_dataset)
     assert failure("me/none") == (
         "me/none is no folder or file here and cannot be loaded from the Hub (Couldn't reach the Hub): "
-        "check dataset_name, dataset_config and dataset_revision."
+        "check `dataset_name`, `dataset_config` and `dataset_revision`."
     )
 
 
@@ -434,7 +434,7 @@ def test_a_column_that_says_the_split(tmp_path, caplog, column):
 def test_a_column_that_says_something_else(tmp_path):
     folds = write(tmp_path / "a", "csv", reviews=frame(20, fold=range(20))) + "/reviews.csv"
     assert load_text_classification(folds, test_fraction=0.2).num_rows == {"train": 14, "validation": 2, "test": 4}
-    assert failure(folds, split_column="fold").endswith("column fold has no row that says train: see split_column.")
+    assert failure(folds, split_column="fold").endswith("column fold has no row that says train: see `split_column`.")
     assert "has no column part, only text, label, fold" in failure(folds, split_column="part")
     table = frame(20, part=["train"] * 10 + ["test"] * 8 + ["unused"] * 2)
     folder = write(tmp_path / "b", "csv", reviews=table)

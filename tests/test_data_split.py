@@ -59,7 +59,7 @@ def test_fractions(fraction):
 
 def test_splits_that_cannot_be_made(tmp_path):
     folder = write(tmp_path / "a", train=frame(20))
-    assert failure(folder) == f"{folder} has no test split with labels: give test_fraction to split one off train."
+    assert failure(folder) == f"{folder} has no test split with labels: give `test_fraction` to split one off train."
     folder = write(tmp_path / "b", train=frame(20), test=frame(4))
     ending = "cannot be split off train, where one text of every label has to stay: give another share or more texts."
     assert failure(folder, validation_fraction=0.01) == f"validation_fraction 0.01 of 20 texts {ending}"
