@@ -70,7 +70,7 @@ def _guessed_text_column(source: Source, label_column: str | None, listed: str) 
     if len(texts) > 1:
         raise InputError(
             f"{source.name} has several columns of texts ({shortened(', '.join(texts), 80)}): name one with "
-            "text_column, or several to be joined."
+            "`text_column`, or several to be joined."
         )
     if best is None and len(texts) == 1:
         best = texts[0]
