@@ -42,7 +42,8 @@ class InProcess:
         """Returns when the stage is made. What a stage raises is in the future; an interruption comes at once."""
         future: Future = Future()
         try:
-            future.set_result(store.make(stage, run, tell))
+            store.make(stage, run, tell)
+            future.set_result(None)
         except Exception as error:
             future.set_exception(error)
         return future
