@@ -194,6 +194,23 @@ def test_constant_classifiers_have_nothing_to_explain():
     assert set(states(chance).values()) == {"not tested"}
 
 
+def test_whoever_guesses_among_three_labels_has_learnt_nothing():
+    """Macro F1 of a guesser is a third, and that of a constant a sixth."""
+    groups, rng = audit(texts=900), np.random.default_rng(0)
+    facts = {**vars(groups), "labels": np.arange(900) % 3, "names": ["a", "b", "c"], "positive": None}
+    guesses = rng.integers(0, 3, (5, 900))
+    assert {v.state for v in judge(Groups(**{**facts, "base": guesses}), MARGINS, 0)} == {"not tested"}
+    half_right = np.where(rng.random((5, 900)) < 0.5, facts["labels"], guesses)
+    assert judge(Groups(**{**facts, "base": half_right}), MARGINS, 0)[0].state != "not tested"
+
+
+def test_a_group_of_one_adversary_leaves_uniqueness_open():
+    groups = audit(texts=2000, jsd=-0.05)
+    jsd, tvd = groups.adversaries["adversary-0.1-warm"]
+    some = Groups(**{**vars(groups), "adversaries": groups.adversaries | {"one": (jsd[:1], tvd[:1])}})
+    assert (states(groups)[UNIQUE], states(some)[UNIQUE]) == ("not ruled out", "undecided")
+
+
 def test_failed_adversaries_are_named():
     groups = audit(adversaries=3)
     jsd, tvd = groups.adversaries["adversary-0.1-warm"]

@@ -227,6 +227,9 @@ def _uniqueness(groups: Groups, margins: Margins, seed: int) -> tuple[Verdict, l
     if not differences:
         return Verdict(UNIQUE, "not tested", groups=len(trained), reason=ALONE + failed), []
     verdict = judge_uniqueness(differences, margins, len(trained))
+    if verdict.state == "not ruled out" and len(differences) < len(trained):
+        # Of the groups of one adversary nothing is known, so nothing is known of every group.
+        verdict = replace(verdict, state="undecided", reason=f"{verdict.reason} Other groups: {ALONE}")
     found = [name for name, group in differences.items() if rules_out_uniqueness(*group, margins)]
     return replace(verdict, reason=verdict.reason + failed), found
 
@@ -240,7 +243,8 @@ def _equal(groups: Groups, margins: Margins, unique: Verdict, found: list[str], 
             else "No other attention was found at the same predictions."
         )
         return Verdict(EQUAL, "not tested", groups=0, reason=reason)
-    level = uniqueness_level(len(found))
+    # Not over those found alone: a wider interval of theirs must not narrow these.
+    level = uniqueness_level(unique.groups or 1)
     quantity = "F1 under the base's weights minus F1 under the adversaries'"
     verdicts = [
         replace(
@@ -261,7 +265,8 @@ def _equal(groups: Groups, margins: Margins, unique: Verdict, found: list[str], 
 
 def beats_constants(groups: Groups, seed: int) -> bool:
     """Whether base and seeds are shown to do better than the best constant answer, by F1 or by accuracy; both are a
-    chance, so each has half of the level. One model alone is judged by the texts."""
+    chance, so each has half of the level. One model alone is judged by the texts. Macro F1 is 1 / C for whoever answers
+    by chance with the shares of the labels, which is more than any constant has."""
     level = 1 - (1 - LEVEL) / 2
     constants = np.unique(groups.labels)
     answers = np.repeat(constants[:, None], len(groups.labels), axis=1)
@@ -275,7 +280,8 @@ def beats_constants(groups: Groups, seed: int) -> bool:
         (base == groups.labels).astype(float), right[[right.mean(1).argmax()]].astype(float), seed, 1.0, level,
         fixed_b=True,
     )  # fmt: skip
-    return by_f1.low > 0 or by_accuracy.low > 0
+    by_chance = 1 / len(groups.names) - f1.max() if groups.positive is None else 0
+    return by_f1.low > max(by_chance, 0) or by_accuracy.low > 0
 
 
 def _best_constant(groups: Groups) -> str:
