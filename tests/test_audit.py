@@ -473,7 +473,7 @@ def test_two_workers_end_in_the_same_tables(finished, tmp_path, kills):
 def test_an_interrupted_driver_leaves_no_worker(finished, tmp_path, number):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run), "--num_workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while len(workers(process)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
