@@ -215,17 +215,18 @@ def test_help_tells_what_is_required_and_what_is_default(capsys):
 
 
 def test_help_waits_for_no_library():
-    """In a process of its own, since here all of them are loaded. All the helps took 0.2 s where this was written."""
+    """In a process of its own, since here all of them are loaded. All the helps took 0.2 s of a CPU
+    where this was written; by its clock, since other processes may keep this one waiting."""
     code = f"""
 import io, sys, time
 from contextlib import redirect_stdout
-started = time.monotonic()
+started = time.process_time()
 from hf_attn_faith.cli.main import main
 with redirect_stdout(io.StringIO()):
     assert main(["--help"]) == main(["--version"]) == 0
     for command in {list(COMMANDS)!r}:
         assert main([command, "--help"]) == 0
 assert not {{"torch", "transformers", "datasets", "numpy", "pandas"}} & sys.modules.keys()
-assert time.monotonic() - started < 2
+assert time.process_time() - started < 1
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
