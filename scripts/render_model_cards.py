@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from hf_attn_faith.data.tokenizer import text_settings
 from hf_attn_faith.hub.model_cards import facts_from_run, write_card
 from hf_attn_faith.run.layout import Run
 from hf_attn_faith.specs import ModelSpec
@@ -22,6 +23,7 @@ def main(run_dir: Path, output_dir: Path, names: list[str]) -> None:
         directory = output_dir / name
         directory.mkdir(parents=True, exist_ok=True)
         facts = facts_from_run(run, spec)
+        facts.settings |= text_settings(tokenizer)
         others = None if spec.role == "base" else base_model
         heatmaps = write_card(directory, facts, run.model(spec).load(), tokenizer, others)
         (directory / "facts.json").write_text(json.dumps(asdict(facts), indent=2) + "\n")

@@ -146,7 +146,9 @@ def says_or_accounts(case):
 @st.composite
 def files_with_stray_marks(draw):
     """Comma-separated lines of several words, and the number of one or two of them that a quotation mark begins."""
-    line = st.text("abc ,\n", min_size=1, max_size=15)
+    # Not texts that begin with a comma or are nothing else: with a mark before it, such a line is a right one too.
+    words = st.lists(st.sampled_from(["so", "a film", "it's", '5" wide', "(no)"]), min_size=1, max_size=4)
+    line = st.builds(str.join, st.sampled_from([" ", ", "]), words)
     rows = draw(st.lists(st.tuples(line, st.sampled_from(["neg", "pos"])), min_size=12, max_size=20))
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([("text", "label"), *rows, ("a", "neg"), ("b", "pos")])
@@ -171,7 +173,10 @@ PROPERTIES = [
 
 
 def check(strategy, property, number):
-    options = settings(max_examples=number, deadline=None, suppress_health_check=list(HealthCheck))
+    # The same files every time: what a change breaks is told from what was there before.
+    options = settings(
+        max_examples=number, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    )
     options(given(strategy)(property))()
 
 
