@@ -8,7 +8,6 @@ import json
 import logging
 import re
 import sys
-from collections import Counter
 
 from ..errors import InputError, shortened
 
@@ -186,14 +185,15 @@ def _wrong_number(name, line, cells, expected, separator, quoting) -> str:
 def _refuse_swallowed(name: str, width: int, rows: list[list[str]], suspects: list, separator: str) -> None:
     """Refuses a quoted cell whose lines are rows themselves: a mark that opens before one and closes after another.
 
-    They are where one column says in all of them what it says elsewhere more than once, as labels do.
+    They are where a column of few values, as labels are, has one of these in all of them.
     """
     if not suspects:
         return
     whole = [cells for cells in rows if not any("\n" in cell or "\r" in cell for cell in cells)]
     for i in range(width):
-        counts = Counter(cells[i].strip() for cells in whole)
-        said = {cell for cell, count in counts.items() if count > 1 and cell}
+        said = {cells[i].strip() for cells in whole} - {""}
+        if len(said) > len(whole) / 2:
+            continue
         for line, parts in suspects:
             if all(_cell(part, i, width, separator) in said for part in parts):
                 raise InputError(
