@@ -16,6 +16,7 @@ from helpers.commands import SIZES, frame, snapshot, write
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from hf_attn_faith.analyses import protocol
+from hf_attn_faith.analyses.verdicts import SHAPES
 from hf_attn_faith.cli.main import main
 from hf_attn_faith.run import stages
 
@@ -32,7 +33,7 @@ def run(tmp_path_factory):
     gc.freeze()  # Trainer collects garbage every time, in a test session a lot of it
     folder = tmp_path_factory.mktemp("runs") / "planted"
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        assert main(["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(folder)]) == 0
+        assert main(["audit", *AUDIT, "--kl_weights", "0.01", "--output_dir", str(folder), "--tables"]) == 0
     yield folder, said.getvalue()
     gc.unfreeze()
 
@@ -122,14 +123,28 @@ def test_a_finished_run_given_back_as_config_trains_nothing(run, monkeypatch, ca
     monkeypatch.setattr(stages, "train_model", no_training)
     monkeypatch.setattr(stages, "predict_model", no_training)
     before = stage_files(run[0])
-    assert main(["audit", "--config", str(run[0] / "audit.yaml")]) == 0
+    assert main(["audit", "--config", str(run[0] / "audit.yaml"), "--tables"]) == 0
     assert stage_files(run[0]) == before
     assert capsys.readouterr().out == run[1]
 
 
 def test_the_report_of_a_run_again(run, capsys, without_figures):
-    assert main(["report", str(run[0])]) == 0
+    assert main(["report", str(run[0]), "--tables"]) == 0
     assert capsys.readouterr().out == run[1]
+
+
+def test_a_screen_holds_what_is_printed(run, capsys, monkeypatch, without_figures):
+    """The verdicts and where the rest lies, in the words of the long form, and no table."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["report", str(run[0])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 40 and all(len(line) <= 80 for line in lines if str(run[0]) not in line)
+    assert not any(line.startswith("|") for line in lines)
+    said = " ".join(" ".join(lines).split())
+    for line in run[1].splitlines():
+        if line[:4] in [f"- {shape} " for shape in SHAPES.values()]:
+            assert " ".join(line.removeprefix("- ").split()) in said
+    assert f"Figures: {run[0] / 'figures'}" in lines
 
 
 def test_a_report_of_nothing(tmp_path, refused):

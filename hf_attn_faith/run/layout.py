@@ -133,6 +133,10 @@ class Run:
         return self.path / "tables"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def figures(self) -> Path:
         return self.path / "figures"
 

@@ -20,6 +20,7 @@ class Options(AuditArguments):
     overwrite: bool = option(
         False, "Take away what was made with other settings, and what these do not need; make it again."
     )
+    tables: bool = option(False, "Print all tables at the end, and a sentence on each.")
     dry_run: bool = option(False, "Say what would be done and about how long it takes, and do nothing.")
 
 
@@ -31,4 +32,4 @@ def run(options: Options) -> None:
         print(describe(config))
         return
     run_audit(config, overwrite=options.overwrite)
-    report.run(config.output_dir, report.Options())
+    report.run(config.output_dir, report.Options(options.tables))
