@@ -155,6 +155,30 @@ class AdversaryArguments(StepArguments):
 
 
 @dataclass
+class FineTuningArguments(Arguments):
+    """How transformers are fine-tuned, where one is under audit."""
+
+    fine_tuning_epochs: int = option(3, "Epochs of a transformer.")
+    fine_tuning_rate: float = option(5e-5, "Its learning rate at the height of a linear schedule with warm-up.")
+    fine_tuning_batch_size: int = option(32, "Texts a step.")
+    fine_tuning_bf16: bool = option(False, "Fine-tune in bfloat16 mixed precision (for GPUs and CPUs that have it).")
+    fine_tuning_adversary_epochs: int = option(5, "Epochs of an adversary of a transformer.")
+    fine_tuning_adversary_rate: float = option(1e-4, "The learning rate of an adversary of a transformer.")
+    trainable_layers: int | None = option(
+        None, "How many of its layers, counted from the last, an adversary of a transformer may change (default: all)."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(
+            self, 1, "fine_tuning_epochs", "fine_tuning_batch_size", "fine_tuning_adversary_epochs", "trainable_layers"
+        )
+        for name in ("fine_tuning_rate", "fine_tuning_adversary_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"`{name}` {getattr(self, name)} is not a positive number: give one such as 5e-5.")
+
+
+@dataclass
 class AttackArguments(Arguments):
     """Instance attacks."""
 
@@ -183,19 +207,31 @@ class PermutationArguments(Arguments):
 
 
 @dataclass
-class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, ClassifierArguments, DataArguments):
+class AuditArguments(
+    AttackArguments, PermutationArguments, FineTuningArguments, AdversaryArguments, ClassifierArguments, DataArguments
+):
     """The whole protocol."""
 
     output_dir: str = option(None, "Directory of the run.", path=True)
+    base_model: str | None = option(
+        None, "Audit a transformer: fine-tune this pretrained one, by name or path, instead of LSTMs.", path=True
+    )
+    model: str | None = option(
+        None,
+        "Audit this transformer as it is: a fine-tuned classifier, by name or path; beside `base_model`, what it was "
+        "fine-tuned from, also its seeds.",
+        path=True,
+    )
     num_seeds: int = option(
         5, "LSTMs with attention, LSTMs with uniform attention, and MLPs a guide; the base included."
     )
     kl_weights: list[float] = option([0.005, 0.01, 0.02], "λ of the adversaries: what a nat of KL is worth in TVD.")
     adversary_seeds: int = option(3, "Adversaries for each λ.")
-    adversary_start: list[str] = option(
-        ["other-seed", "warm"],
+    adversary_start: list[str] | None = option(
+        None,
         "What adversaries start from, one or several of: other-seed (weights of another seed), same-seed (the base's "
-        "initial weights), warm (the trained base with a new attention layer).",
+        "initial weights), warm (the trained base with a new attention layer); default: other-seed and warm, of a "
+        "transformer that is given as it is warm alone.",
     )
     margin_f1: float = option(0.02, "The largest difference of F1 that counts as none in a verdict.")
     margin_tvd: float = option(0.05, "The same of the TVD of outputs.")
@@ -210,6 +246,9 @@ class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, 
         if not self.output_dir:
             raise InputError("`output_dir` is missing: name a directory for the run.")
         require_at_least(self, 1, "num_seeds", "adversary_seeds", "num_workers")
+        if self.adversary_start is None:
+            self.adversary_start = ["warm"] if self.model and not self.base_model else ["other-seed", "warm"]
+        self._check_transformer()
         for start in self.adversary_start:
             if start not in get_args(Start):
                 raise InputError(f"`adversary_start` {start} is unknown: take of {', '.join(get_args(Start))}.")
@@ -223,6 +262,32 @@ class AuditArguments(AttackArguments, PermutationArguments, AdversaryArguments, 
                 raise InputError(
                     f"`kl_weights` {kl_weight} is not a finite number ≥ 0: a negative λ would pull attentions together."
                 )
+
+    def _check_transformer(self) -> None:
+        """What of the other options has no use beside a transformer, or without one."""
+        given = [name for name in ("base_model", "model") if getattr(self, name)]
+        transformer = [f.name for f in fields(FineTuningArguments)]
+        lstm = [
+            "tokenizer",
+            "word_vectors",
+            "embedding_size",
+            "attention_type",
+            "adversary_epochs",
+            "adversary_patience",
+        ]
+        for name in lstm if given else transformer:
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise InputError(
+                    f"`{name}` is of LSTMs, and `{given[0]}` asks for a transformer: give one of the two."
+                    if given
+                    else f"`{name}` is of transformers: give `base_model` or `model`, or leave it out."
+                )
+        if self.model and not self.base_model and self.adversary_start != ["warm"]:
+            raise InputError(
+                f"`adversary_start` {' '.join(self.adversary_start)}: what `model` was fine-tuned from is not known; "
+                "give it as `base_model`, or take the start warm."
+            )
 
 
 def expand_path(name: str, path: str) -> str:

@@ -1,6 +1,6 @@
 """Prediction sets: what a model says of every text of a dataset, and where its attention lies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def predict(
     """Run an attention classifier over an encoded dataset, batched by length, in evaluation mode.
 
     Args:
-        model: an attention classifier, of this package or loaded as remote code.
+        model: an attention classifier, of this package or loaded as remote code, or the `Readout` of any other.
         dataset: rows of `input_ids`, optionally `label` (or `labels`), `row` and `imposed_attention` (one float a
             token), as `data.encode.encode` makes them.
         token_logits: also what the frozen model says of each token alone, for the analyses that impose attention.
@@ -34,7 +34,8 @@ def predict(
         the dataset has it, `probabilities` (C floats) and `token_attention` (a float for each token of the text,
         probabilities: sums to 1, empty for a text without tokens). If asked, `token_logits` (C floats for each
         token): the logits with all attention on that token, NaN where it may not get any. As `classify` is linear
-        after pooling, the logits under any attention α are Σ_t α_t token_logits_t.
+        after pooling, the logits under any attention α are Σ_t α_t token_logits_t. Of a readout also `special_share`,
+        the share of its row, in the mean over the heads, that lay on special tokens before they were left out.
 
     Raises:
         InputError: the dataset lacks `input_ids`, is padded, or has labels that are no numbers.
@@ -46,7 +47,9 @@ def predict(
         >>> datasets.load_from_disk("predictions/base/test")[0]["token_attention"]       # doctest: +SKIP
     """
     name_of_labels = check_encoded(dataset)
-    probabilities, log_attention, lengths, logits = model_outputs(model, dataset, batch_size, progress, token_logits)
+    probabilities, log_attention, lengths, logits, shares = model_outputs(
+        model, dataset, batch_size, progress, token_logits
+    )
     columns = {
         "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
         "probabilities": _list_array(probabilities.ravel(), np.full(len(dataset), probabilities.shape[1])),
@@ -63,7 +66,13 @@ def predict(
         tokens = _list_array(logits.ravel(), np.full(len(logits), logits.shape[1]))
         columns["token_logits"] = _list_array(tokens, lengths)
         features["token_logits"] = datasets.List(floats)
-    names = [name for name in ("row", "label", "probabilities", "token_attention", "token_logits") if name in columns]
+    if shares is not None:
+        columns["special_share"], features["special_share"] = pa.array(shares), datasets.Value("float32")
+    names = [
+        name
+        for name in ("row", "label", "probabilities", "token_attention", "special_share", "token_logits")
+        if name in columns
+    ]
     return datasets.Dataset(
         pa.table({name: columns[name] for name in names}),
         info=datasets.DatasetInfo(features=datasets.Features({name: features[name] for name in names})),
@@ -106,7 +115,7 @@ def check_encoded(dataset) -> str | None:
 def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 128, progress: bool = True):
     """The dataset with the frozen base's outputs as columns, computed once: `base_probabilities` (C floats) and
     `base_token_log_attention` (nats, a float for each token; the logarithm, since a weight may underflow to 0)."""
-    probabilities, log_attention, lengths, _ = model_outputs(base_model, dataset, batch_size, progress)
+    probabilities, log_attention, lengths, *_ = model_outputs(base_model, dataset, batch_size, progress)
     columns = {
         "base_probabilities": _list_array(probabilities.ravel(), np.full(len(dataset), probabilities.shape[1])),
         "base_token_log_attention": _list_array(log_attention, lengths),
@@ -217,15 +226,17 @@ def padded_token_logits(prediction_set: datasets.Dataset) -> tuple[torch.Tensor,
 
 def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, token_logits: bool = False):
     """Probabilities (N, C); token log attention (nats) of all texts one after another; their lengths (N,); token
-    logits (tokens, C) as `predict` describes them, or None. float32 arrays in the order of the dataset. The one place
-    where attention is extracted."""
+    logits (tokens, C) as `predict` describes them, or None; of a readout the share of its row on special tokens (N,),
+    or None. float32 arrays in the order of the dataset. The one place where attention is extracted."""
     check_encoded(dataset)
     refuse_padding(dataset)
     lengths = np.fromiter((len(ids) for ids in dataset["input_ids"]), np.int64, len(dataset))
     # Longest first: a batch that does not fit into memory fails at once.
     order = np.argsort(-lengths, kind="stable")
-    collate = AttentionCollator(model.config.pad_token_id)
+    collate = AttentionCollator(model.config.get_text_config().pad_token_id)
     rows = dataset.select_columns([n for n in ("input_ids", "imposed_attention") if n in dataset.column_names])
+    more = {"output_hidden_states": True} if token_logits else {}
+    shares = np.full(len(dataset), np.nan, np.float32)
     probabilities = np.empty((len(dataset), model.config.num_labels), np.float32)
     log_attention = np.empty(lengths.sum(), np.float32)
     logits = np.empty((lengths.sum(), model.config.num_labels), np.float32) if token_logits else None
@@ -235,7 +246,14 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
         for number, batch in enumerate(tqdm(batches, "predict", leave=False, disable=not progress)):
             indices = order[number * batch_size : (number + 1) * batch_size]
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            output = model(**batch, output_hidden_states=token_logits, return_dict=True)
+            output = model(**batch, return_dict=True, **more)
+            if "token_log_attention" not in output:
+                raise InputError(
+                    f"{type(model).__name__} does not say which of its attention is to be read: give "
+                    "Readout(model, tokenizer)."
+                )
+            if "special_share" in output:
+                shares[indices] = output.special_share.cpu().numpy()
             probabilities[indices] = output.logits.float().softmax(-1).cpu().numpy()
             for index, row in zip(indices, output.token_log_attention.cpu().numpy(), strict=True):
                 log_attention[starts[index] : starts[index + 1]] = row[: lengths[index]]
@@ -243,16 +261,33 @@ def model_outputs(model, dataset, batch_size: int = 128, progress: bool = True, 
                 rows_of_logits = _token_logits(model, batch, output.hidden_states[0]).cpu().numpy()
                 for index, row in zip(indices, rows_of_logits, strict=True):
                     logits[starts[index] : starts[index + 1]] = row[: lengths[index]]
-    return probabilities, log_attention, lengths, logits
+    return probabilities, log_attention, lengths, logits, None if np.isnan(shares).all() else shares
+
+
+def batches(
+    model, dataset, size: Callable[[int], int], name: str, progress: bool
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """Texts, longest first and `size(longest)` at a time, by their indices and collated. Empty ones are left out."""
+    refuse_padding(dataset)
+    input_ids = dataset["input_ids"][:]
+    lengths = np.array([len(ids) for ids in input_ids], np.int64)
+    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    collate = AttentionCollator(model.config.get_text_config().pad_token_id)
+    with tqdm(total=len(order), desc=name, leave=False, disable=not progress) as bar:
+        while len(order):
+            indices, order = np.split(order, [size(lengths[order[0]])])
+            batch = collate([{"input_ids": input_ids[index]} for index in indices])
+            yield indices, {column: tensor.to(model.device) for column, tensor in batch.items()}
+            bar.update(len(indices))
 
 
 @contextmanager
-def evaluating(model) -> Iterator[None]:
-    """In evaluation mode and without gradients; afterwards the model is in the mode it was in."""
+def evaluating(model, gradients: bool = False) -> Iterator[None]:
+    """In evaluation mode and, unless asked for, without gradients; afterwards the model is in the mode it was in."""
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             yield
     finally:
         model.train(was_training)

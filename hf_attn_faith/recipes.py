@@ -2,13 +2,13 @@
 of a new classifier."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from .arguments import AdversaryArguments, ClassifierArguments
+from .arguments import AdversaryArguments, ClassifierArguments, FineTuningArguments
 from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
@@ -136,6 +136,50 @@ def classifier_recipe(
         class_weights=reference_class_weights(labels, num_labels) if balanced else None,
         metric_for_best_model=settings.keep_best_by,
         greater_is_better=settings.keep_best_by == "f1",
+        **more,
+    )
+
+
+# How transformers are fine-tuned, as BERT was (Devlin et al. 2019, appendix A.3).
+FINE_TUNING: dict[str, Any] = {
+    "lr_scheduler_type": "linear",
+    "warmup_steps": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+}
+
+
+def fine_tuning_recipe(
+    settings: FineTuningArguments, output_dir: str, seed: int, **more
+) -> ClassificationTrainingArguments:
+    """How a transformer is fine-tuned as a classifier; `more` are further `ClassificationTrainingArguments`."""
+    return ClassificationTrainingArguments(
+        output_dir=output_dir,
+        seed=seed,
+        num_train_epochs=settings.fine_tuning_epochs,
+        per_device_train_batch_size=settings.fine_tuning_batch_size,
+        learning_rate=settings.fine_tuning_rate,
+        bf16=settings.fine_tuning_bf16,
+        metric_for_best_model="f1",
+        greater_is_better=True,
+        **FINE_TUNING,
+        **more,
+    )
+
+
+def fine_tuned_adversary_recipe(
+    settings: FineTuningArguments, kl_weight: float, output_dir: str, seed: int, **more
+) -> AdversarialTrainingArguments:
+    """How the adversary of a transformer is trained; `more` are further `AdversarialTrainingArguments`."""
+    return AdversarialTrainingArguments(
+        output_dir=output_dir,
+        seed=seed,
+        kl_weight=kl_weight,
+        num_train_epochs=settings.fine_tuning_adversary_epochs,
+        per_device_train_batch_size=settings.fine_tuning_batch_size,
+        learning_rate=settings.fine_tuning_adversary_rate,
+        bf16=settings.fine_tuning_bf16,
+        **FINE_TUNING,
         **more,
     )
 

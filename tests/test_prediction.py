@@ -204,7 +204,7 @@ def test_raw_outputs_keep_the_logarithm_of_tiny_weights():
     model = model_of()
     with torch.no_grad():
         model.attention_query.weight.mul_(1e3)
-    _, log_attention, lengths, _ = model_outputs(model, texts(), progress=False)
+    _, log_attention, lengths, *_ = model_outputs(model, texts(), progress=False)
     assert len(log_attention) == lengths.sum()
     assert log_attention.dtype == np.float32 and np.isfinite(log_attention).all()
     assert log_attention.min() < np.log(np.finfo(np.float32).tiny)

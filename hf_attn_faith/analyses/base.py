@@ -51,7 +51,8 @@ class Evidence:
 
     Args:
         predictions: the prediction sets of each model by split, in the order of the tables.
-        model: the frozen base, for an analysis that requires `model`; with `texts`, the encoded test split.
+        model: the frozen base, for an analysis that requires `model` and for any that imposes attention on a readout;
+            with `texts`, the encoded test split.
     """
 
     predictions: Mapping[ModelSpec, Mapping[str, datasets.Dataset]]
@@ -62,6 +63,12 @@ class Evidence:
     def base(self) -> datasets.Dataset:
         """The base's test prediction set."""
         return self.of("base")[ModelSpec("base")]
+
+    @property
+    def of_readout(self) -> bool:
+        """Whether the base is the readout of a transformer, which has to be run for what it says under other
+        attention; of a classifier of ours that follows from its token logits."""
+        return "token_logits" not in self.base.column_names
 
     def of(self, *roles: Role, split: str = "test") -> dict[ModelSpec, datasets.Dataset]:
         """The prediction sets of the models that have one of these roles."""
@@ -79,8 +86,9 @@ class Analysis:
         title: of its section, in a few words.
         caption: what the table shows and what it cannot say.
         columns: the meaning of each column of the table, with its unit.
-        requires: the roles of the models it needs; `model` for the frozen base and the test texts themselves,
-            `token_logits` for the base's token logits. It is left out of an audit that lacks one.
+        requires: the roles of the models it needs; `model` for the frozen base and the test texts themselves;
+            `imposed` for what the base says under other attention: its token logits, or of a readout the model and the
+            texts; `readout` for a base that is the readout of a transformer. It is left out of an audit that lacks one.
         uses: roles that it takes too where there are any.
         settings: the names of the audit's settings that `run` takes.
         version: to be raised when the same evidence comes to give other results.
@@ -115,5 +123,6 @@ class Analysis:
         return []
 
     def possible(self, roles: set[str]) -> bool:
-        """Whether an audit with models of these roles has what the analysis requires."""
-        return set(self.requires) <= roles | {"model", "token_logits"}
+        """Whether an audit with models of these roles, and `imposed` and `readout` where it has them, has what the
+        analysis requires."""
+        return set(self.requires) <= roles | {"model"}

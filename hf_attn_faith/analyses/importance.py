@@ -5,8 +5,6 @@ embedding, and how much the output changes when it is left out. Kendall's τ-b s
 of a text alike. Where they do not, either may be wrong (Neely et al. 2021).
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import combinations
 
 import datasets
@@ -16,14 +14,12 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import false_discovery_control, kendalltau
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from .. import divergences
 from ..attention.lstm_leave_one_out import lstm_logits_without
-from ..data.collation import AttentionCollator, refuse_padding
 from ..errors import InputError
 from ..figures.style import COLOURS, few_labels, short
-from ..prediction import predict
+from ..prediction import batches, evaluating, predict
 from .base import Analysis, Evidence, Result, Results
 from .comparison import binning
 
@@ -178,15 +174,21 @@ def gradient_importance(
     probability of the label that the model predicts (Jain & Wallace 2019, section 4.1).
 
     Args:
-        through_attention: differentiate the attention too, which is held fixed by default, as in the paper.
+        through_attention: differentiate the attention too, which is held fixed by default, as in the paper. Of a
+            transformer, whose layers below attend too, it always is.
 
     Returns:
         For each text, in the order of the dataset, (T,) float32.
     """
+    from ..attention.readout import Readout  # loads transformers, which reports do without
+
     values = _for_each_token(dataset)
     # cuDNN differentiates an LSTM in training mode only.
-    with _evaluation(model), torch.backends.cudnn.flags(enabled=False):
-        for indices, batch in _batches(model, dataset, lambda longest: batch_size, "gradient", progress):
+    with evaluating(model, gradients=True), torch.backends.cudnn.flags(enabled=False):
+        for indices, batch in batches(model, dataset, lambda longest: batch_size, "gradient", progress):
+            if isinstance(model, Readout):
+                _store(values, indices, model.gradient_times_input(**batch))
+                continue
             embeddings = model.embed(batch["input_ids"]).detach().requires_grad_()
             hidden = model.encode(embeddings, batch["attention_mask"])
             attention = model.attend(hidden, model.attendable(**batch)).exp()
@@ -220,8 +222,8 @@ def integrated_gradients(
         return _probabilities(model.classify(hidden, model.attend(hidden, attendable).exp()))
 
     values = _for_each_token(dataset)
-    with _evaluation(model), torch.backends.cudnn.flags(enabled=False):
-        for indices, batch in _batches(model, dataset, lambda longest: batch_size, "gradients", progress):
+    with evaluating(model, gradients=True), torch.backends.cudnn.flags(enabled=False):
+        for indices, batch in batches(model, dataset, lambda longest: batch_size, "gradients", progress):
             embeddings = model.embed(batch["input_ids"]).detach()
             masks = batch["attention_mask"], model.attendable(**batch)
             attribution = IntegratedGradients(probabilities).attribute(
@@ -259,16 +261,17 @@ def leave_one_out(
     if row_budget is None:
         row_budget = 512 if model.device.type == "cpu" else 4096
     values = _for_each_token(dataset)
-    with _evaluation(model):
-        for indices, batch in _batches(
+    with evaluating(model):
+        for indices, batch in batches(
             model, dataset, lambda longest: max(1, row_budget // longest), "leave-one-out", progress
         ):
-            output = model(**batch, output_hidden_states=True, return_dict=True)
+            lstm = model.config.model_type == "lstm_attention"
+            output = model(**batch, return_dict=True, **({"output_hidden_states": True} if lstm else {}))
             whole = _probabilities(output.logits).unsqueeze(1)
             time = batch["input_ids"].shape[1]
             for first in range(0, time, row_budget):
                 tokens = range(first, min(first + row_budget, time))
-                if model.config.model_type == "lstm_attention":
+                if lstm:
                     logits = lstm_logits_without(model, batch, output.hidden_states[0], tokens)
                 else:
                     logits = _logits_without(model, batch, tokens)
@@ -284,7 +287,7 @@ def _logits_without(model, batch, tokens: range) -> Tensor:
     # The tokens behind the one left out move up by a place, and the last place is padding.
     order = (place + (place >= left_out)).clamp(max=len(place) - 1)
     mask = mask[:, order] * (place < len(place) - 1)
-    input_ids = input_ids[:, order].masked_fill(mask == 0, model.config.pad_token_id)
+    input_ids = input_ids[:, order].masked_fill(mask == 0, model.config.get_text_config().pad_token_id)
     logits = model(input_ids=input_ids.flatten(0, 1), attention_mask=mask.flatten(0, 1), return_dict=True).logits
     return logits.view(len(mask), len(tokens), -1)
 
@@ -307,30 +310,3 @@ def _store(values: list[np.ndarray], indices: np.ndarray, batch: Tensor, first: 
     for index, row in zip(indices, batch.cpu().numpy(), strict=True):
         part = values[index][first : first + len(row)]
         part[:] = row[: len(part)]
-
-
-def _batches(
-    model, dataset, size: Callable[[int], int], name: str, progress: bool
-) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
-    """Texts, longest first and `size(longest)` at a time, by their indices and collated. Empty ones are left out."""
-    refuse_padding(dataset)
-    input_ids = dataset["input_ids"][:]
-    lengths = np.array([len(ids) for ids in input_ids], np.int64)
-    order = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    collate = AttentionCollator(model.config.pad_token_id)
-    with tqdm(total=len(order), desc=name, leave=False, disable=not progress) as bar:
-        while len(order):
-            indices, order = np.split(order, [size(lengths[order[0]])])
-            batch = collate([{"input_ids": input_ids[index]} for index in indices])
-            yield indices, {column: tensor.to(model.device) for column, tensor in batch.items()}
-            bar.update(len(indices))
-
-
-@contextmanager
-def _evaluation(model):
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

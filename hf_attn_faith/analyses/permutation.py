@@ -3,11 +3,13 @@
 import datasets
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from .. import divergences
 from ..figures.style import violins
-from ..prediction import padded_attention, padded_token_logits
+from ..prediction import batches, evaluating, padded_attention, padded_token_logits
 from .base import Analysis, Evidence, Result, Results
 from .comparison import binning, by_bin
 
@@ -29,13 +31,16 @@ class Permutation(Analysis):
         "tvd_median": "over the texts, the median of each text's median TVD over its permutations, a probability",
         "n": "test texts",
     }
-    requires = ("base", "token_logits")
+    requires = ("base", "imposed")
     figure_names = ("permutation",)
     settings = ("permutations",)
     command = True
 
     def run(self, evidence: Evidence, seed: int, permutations: int = 100) -> Result:
-        instances = permutation(evidence.base, permutations, seed)
+        if evidence.of_readout:
+            instances = readout_permutation(evidence.model, evidence.texts, evidence.base, permutations, seed)
+        else:
+            instances = permutation(evidence.base, permutations, seed)
         return Result(summarise(instances), instances)
 
     def figures(self, results: Results) -> dict[str, Figure]:
@@ -87,6 +92,49 @@ def permutation(prediction_set: datasets.Dataset, permutations: int = 100, seed:
             tvd = np.abs(output[:, 1:] - output[:, :1]).sum(-1) / 2
             median[rows], mean[rows] = np.median(tvd, axis=1), tvd.mean(1)
     return binning(prediction_set).assign(tvd_median=median, tvd_mean=mean)
+
+
+@torch.no_grad()
+def readout_permutation(
+    readout, texts: datasets.Dataset, prediction_set: datasets.Dataset, permutations: int = 100, seed: int = 42
+) -> pd.DataFrame:
+    """The same for the readout of a transformer: one permutation of the text's content tokens, shared by the heads,
+    each head's weights on special tokens left where they are.
+
+    Args:
+        texts, prediction_set: the encoded texts, and what the readout says of them.
+
+    Returns:
+        As `permutation`.
+    """
+    median, mean = np.zeros((2, len(texts)))
+    generator = torch.Generator().manual_seed(seed)
+
+    def size(longest):
+        return max(1, CHUNK // (permutations * readout.heads * longest))
+
+    with evaluating(readout):
+        for indices, batch in batches(readout, texts, size, "permutation", progress=False):
+            states = readout.encode(**batch)
+            weights = states.log_weights.exp()
+            own = readout.classify(states, weights).double().softmax(-1)
+            places = shuffles(states.content, permutations, generator).unsqueeze(2)
+            shuffled = weights.expand(permutations, *weights.shape).gather(3, places.expand(-1, -1, readout.heads, -1))
+            output = readout.classify(states, shuffled).double().softmax(-1)
+            tvd = divergences.tvd(output, own).cpu().numpy()
+            median[indices], mean[indices] = np.median(tvd, axis=0), tvd.mean(0)
+    return binning(prediction_set).assign(tvd_median=median, tvd_mean=mean)
+
+
+def shuffles(content: torch.Tensor, number: int, generator: torch.Generator) -> torch.Tensor:
+    """(B, T), bool -> (number, B, T): for each place the one whose weight it gets, at random among the content tokens;
+    the others keep theirs."""
+    place = torch.arange(content.shape[1], device=content.device)
+    keys = torch.rand(number, *content.shape, generator=generator).to(content.device)
+    # The content tokens first, in order and in disorder; then the others, in order both times.
+    ordered = torch.where(content, place, place + len(place)).argsort(-1)
+    shuffled = torch.where(content, keys, 1.0 + place).argsort(dim=-1, stable=True)
+    return torch.empty_like(shuffled).scatter_(-1, ordered.expand_as(shuffled), shuffled)
 
 
 def summarise(instances: pd.DataFrame) -> pd.DataFrame:

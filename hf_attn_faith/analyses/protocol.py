@@ -9,6 +9,7 @@ from .guided_mlp_differences import GuidedMlpDifferences
 from .importance import Importance
 from .instance_attack import InstanceAttack
 from .permutation import Permutation
+from .readout import ReadoutTable
 from .seed_variance import SeedVariance
 from .transplant import Transplant
 from .uniform_baseline import UniformBaseline
@@ -16,6 +17,7 @@ from .verdicts import Verdicts
 
 PROTOCOL: tuple[Analysis, ...] = (
     Verdicts(),
+    ReadoutTable(),
     Classifiers(),
     UniformBaseline(),
     SeedVariance(),

@@ -6,11 +6,13 @@ the same TVD is a bound, and the share of it that the adversary's attention real
 """
 
 import datasets
+import numpy as np
 import pandas as pd
 import torch
 
 from .. import divergences
-from ..prediction import padded_attention, padded_token_logits
+from ..attention.weights import LOG_ZERO, tilted
+from ..prediction import batches, evaluating, padded_attention, padded_token_logits
 from ..specs import by_group
 from .base import Analysis, Evidence, Result, Results
 from .comparison import compare
@@ -30,17 +32,23 @@ class Transplant(Analysis):
         "tvd_own": "mean TVD of their output to the base's, a probability",
         "tvd_transplanted": "mean TVD of the base under their attention to the base",
         "realised_mean, realised_median": "their JSD as a share of the largest that any attention could have there, at "
-        "most 1; for two labels only",
+        "most 1; for two labels only, and for models whose output is linear in the attention",
         "undefined": "texts without a realised share, since that maximum is 0",
         "seeds": "adversaries that trained",
     }
-    requires = ("base", "adversary", "token_logits")
+    requires = ("base", "adversary", "imposed")
 
     def run(self, evidence: Evidence, seed: int) -> Result:
         failed = failed_adversaries(evidence)
-        sets, rows, instances = evidence.of("adversary"), [], []
-        for members in by_group(spec for spec in sets if spec not in failed).values():
-            group = [transplant(evidence.base, sets[spec]).assign(model=spec.name, **spec.columns) for spec in members]
+        sets = {spec: made for spec, made in evidence.of("adversary").items() if spec not in failed}
+        if evidence.of_readout:
+            found = readout_transplant(evidence.model, evidence.texts, evidence.base, list(sets.values()))
+        else:
+            found = [transplant(evidence.base, adversary) for adversary in sets.values()]
+        of = dict(zip(sets, found, strict=True))
+        rows, instances = [], []
+        for members in by_group(sets).values():
+            group = [of[spec].assign(model=spec.name, **spec.columns) for spec in members]
             facts = {"kl_weight": members[0].kl_weight, "start": members[0].start}
             rows.append(facts | summarise(pd.concat(group)) | {"seeds": len(group)})
             instances += group
@@ -95,6 +103,34 @@ def transplant(base: datasets.Dataset, adversary: datasets.Dataset) -> pd.DataFr
         largest = exact_attack(attention, logits, mask, tvd).jsd.numpy()
         result["realised"] = (result.jsd / largest).where(largest > 0)
     return result
+
+
+@torch.no_grad()
+def readout_transplant(
+    readout, texts: datasets.Dataset, base: datasets.Dataset, adversaries: list[datasets.Dataset]
+) -> list[pd.DataFrame]:
+    """The same for the readout of a transformer, each head tilted until the mean of all is the adversary's attention.
+    Nothing is known of the largest JSD there: `realised` is NaN.
+
+    Args:
+        texts, base: the encoded texts, and what the readout says of them.
+    """
+    pairs = [compare(base, adversary) for adversary in adversaries]
+    imposed = [padded_attention(adversary)[0] for adversary in adversaries]
+    moved = np.zeros((len(adversaries), len(texts)))
+    with evaluating(readout):
+        for indices, batch in batches(readout, texts, lambda longest: 64, "transplant", progress=False):
+            states = readout.encode(**batch)
+            own = readout.classify(states, states.log_weights.exp()).double().softmax(-1)
+            for number, attention in enumerate(imposed):
+                theirs = attention[indices, : states.content.shape[1]].to(readout.device).float()
+                weights = tilted(states.log_weights, states.content, theirs.log().clamp_min(LOG_ZERO))
+                output = readout.classify(states, weights).double().softmax(-1)
+                moved[number, indices] = divergences.tvd(output, own).cpu().numpy()
+    return [
+        pair[["row", "jsd"]].assign(tvd_own=pair.tvd, tvd_transplanted=tvd, realised=float("nan"))
+        for pair, tvd in zip(pairs, moved, strict=True)
+    ]
 
 
 def summarise(instances: pd.DataFrame) -> dict[str, float]:

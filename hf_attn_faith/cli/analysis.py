@@ -23,11 +23,12 @@ def run_analysis(name: str, options: AnalysisArguments, **settings) -> None:
     """Makes the analysis of that name with these settings, and shows its table."""
     from ..analyses.base import Evidence
     from ..analyses.protocol import PROTOCOL
+    from ..attention.readout import Readout
     from ..prediction import predict
     from ..specs import ModelSpec
 
     analysis = next(analysis for analysis in PROTOCOL if analysis.name == name)
     model, dataset = load_model_and_split(options)
-    frozen = predict(model, dataset, token_logits="token_logits" in analysis.requires)
+    frozen = predict(model, dataset, token_logits="imposed" in analysis.requires and not isinstance(model, Readout))
     evidence = Evidence({ModelSpec("base"): {"test": frozen}}, model, dataset)
     show(analysis.name, analysis.run(evidence, options.seed, **settings), options.output_dir)

@@ -7,9 +7,10 @@ from .output import new_directory
 def load_own_attention(options):
     """The model of `model`, which must have attention of its own, and its tokenizer."""
     from ..hub.loading import load_classifier
+    from ..models.architectures import is_ours
 
     model, tokenizer = load_classifier(options.model, "model")
-    if model.config.attention_type == "imposed":
+    if is_ours(model.config) and model.config.attention_type == "imposed":
         raise InputError(
             f"`model` {options.model} has the attention type `imposed` and needs `imposed_attention`: give a model "
             "with attention of its own, or call hf_attn_faith.prediction.predict on a dataset with that column."
@@ -25,4 +26,4 @@ def load_model_and_split(options):
     from ..data.preparation import prepare
 
     model, tokenizer = load_own_attention(options)
-    return model, with_labels_of(model, prepare(options, tokenizer)[0], "model")[options.split]
+    return model, with_labels_of(model.config, prepare(options, tokenizer)[0], "model")[options.split]

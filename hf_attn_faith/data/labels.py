@@ -147,11 +147,11 @@ def _warn_of_near_duplicates(values: list[str]) -> None:
             logger.warning("Labels that differ in case, spaces or punctuation only are classes apart: %s.", listed)
 
 
-def with_labels_of(model, splits, option_name: str):
-    """The splits, their labels numbered as the model does it; a model may leave its own without names. Raises
-    `InputError` where the dataset has a label that the model does not know."""
+def with_labels_of(config, splits, option_name: str):
+    """The splits, their labels numbered as the model of that configuration does it; a model may leave its own without
+    names. Raises `InputError` where the dataset has a label that the model does not know."""
     names = splits["train"].features["label"].names
-    known = [model.config.id2label[number] for number in range(model.config.num_labels)]
+    known = [config.id2label[number] for number in range(config.num_labels)]
     if known in (names, [f"LABEL_{number}" for number in range(len(names))]):
         return splits
     if not set(names) <= set(known):

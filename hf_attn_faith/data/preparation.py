@@ -96,7 +96,7 @@ def prepare_to_predict(
         seed=arguments.split_seed,
     )
     if texts is None:
-        return with_labels_of(model, prepare(arguments, tokenizer)[0], "model")[split]
+        return with_labels_of(model.config, prepare(arguments, tokenizer)[0], "model")[split]
     _tell_other_settings(arguments, tokenizer)
     return encode(texts, tokenizer, arguments.max_length)
 

@@ -14,7 +14,13 @@ import yaml
 
 from ..analyses import power, protocol
 from ..analyses.scores import positive_index
-from ..arguments import AdversaryArguments, AuditArguments, ClassifierArguments, DataArguments
+from ..arguments import (
+    AdversaryArguments,
+    AuditArguments,
+    ClassifierArguments,
+    DataArguments,
+    FineTuningArguments,
+)
 from ..data.read import data_files
 from ..errors import InputError
 from ..guides import GUIDES, Guide
@@ -28,6 +34,8 @@ from .stage import Stage
 
 # Bytes that the training of a model on texts of some hundred words takes at its height.
 WORKER_MEMORY = 1.5e9
+# Of a transformer, beside that of an LSTM: what an epoch costs.
+FINE_TUNED = 15.0
 MARGINS = ("margin_f1", "margin_tvd", "margin_jsd")
 ALL_SPLITS = ("train", "validation", "test")
 
@@ -36,7 +44,7 @@ def contents(config: AuditArguments) -> dict[str, str]:
     """SHA-256 of the user's own files, by the option that names them: who corrects them and gives the same command
     means the corrected ones. What is not local has none."""
     files = {} if config.dataset_name == "planted" else {"dataset_name": data_files(config.dataset_name)}
-    for name in ("tokenizer", "word_vectors"):
+    for name in ("tokenizer", "word_vectors", "base_model", "model"):
         if value := getattr(config, name):
             path = Path(value).expanduser()
             files[name] = [file for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.is_file()]
@@ -53,10 +61,11 @@ def contents(config: AuditArguments) -> dict[str, str]:
 
 def plan(config: AuditArguments) -> list[Stage]:
     """The stages of an audit, each behind those that it reads."""
-    classifier, adversary = (
+    classifier, adversary, fine_tuning = (
         {f.name: getattr(config, f.name) for f in fields(arguments) if f.name != "num_threads"}
-        for arguments in (ClassifierArguments, AdversaryArguments)
+        for arguments in (ClassifierArguments, AdversaryArguments, FineTuningArguments)
     )
+    transformer = config.model or config.base_model
     # The positive label changes scores, never a model; and the data are the same under every seed.
     no_matter = ("positive_label", "seed")
     data_settings = {
@@ -64,6 +73,9 @@ def plan(config: AuditArguments) -> list[Stage]:
         "word_vectors": classifier.pop("word_vectors"),
         "contents": contents(config),
     }
+    if transformer:
+        data_settings["data"]["tokenizer"] = transformer
+        data_settings["model"] = config.model
     data = Stage("data", stages.prepare_data, Data, {}, data_settings, config.split_seed)
     made = [data]
     attention_type = classifier.pop("attention_type")
@@ -86,7 +98,7 @@ def plan(config: AuditArguments) -> list[Stage]:
             stages.predict_model,
             partial(PredictionSets, spec=spec),
             {"data": data, "model": model, **{name: stage for name, stage in inputs.items() if name == "guide"}},
-            {"splits": list(splits), "token_logits": spec.role == "base"},
+            {"splits": list(splits), "token_logits": spec.role == "base" and not transformer},
             0.2 * len(splits),
         )
         return model
@@ -102,11 +114,18 @@ def plan(config: AuditArguments) -> list[Stage]:
             classifier=classifier,
         )
 
+    def fine_tuned(spec: ModelSpec) -> Stage:
+        # How adversaries are trained is no matter of theirs.
+        settings = {n: value for n, value in fine_tuning.items() if "adversary" not in n and n != "trainable_layers"}
+        cost = FINE_TUNED * config.fine_tuning_epochs
+        return train(spec, stages.fine_tune, {}, cost, base_model=config.base_model, fine_tuning=settings)
+
     def mlp(guide: Guide, spec: ModelSpec, guided_by: ModelSpec | None) -> None:
         train(
             spec,
             stages.train_model,
-            {} if guided_by is None else {"guide": predicted[guided_by]},
+            ({} if guided_by is None else {"guide": predicted[guided_by]})
+            | ({"embeddings": base_model} if transformer else {}),
             config.num_train_epochs * 0.3,
             architecture="mlp",
             attention_type=attention_type if guide.attention_type == "trained" else guide.attention_type,
@@ -114,16 +133,33 @@ def plan(config: AuditArguments) -> list[Stage]:
         )
 
     base = ModelSpec("base")
-    base_model = lstm(base, attention_type)
-    for seed in range(1, config.num_seeds):
-        lstm(ModelSpec("seed", seed), attention_type)
-    for seed in range(config.num_seeds):
-        lstm(ModelSpec("uniform", seed), "uniform")
+    if config.model:
+        base_model = train(base, stages.take_model, {}, 0.1, model=config.model)
+    else:
+        base_model = fine_tuned(base) if transformer else lstm(base, attention_type)
+    # Of a model that is given as it is, there are others only where it is known what it was fine-tuned from.
+    if config.base_model or not transformer:
+        for seed in range(1, config.num_seeds):
+            spec = ModelSpec("seed", seed)
+            fine_tuned(spec) if transformer else lstm(spec, attention_type)
+        for seed in range(config.num_seeds):
+            spec = ModelSpec("uniform", seed)
+            fine_tuned(spec) if transformer else lstm(spec, "uniform")
     adversaries = []
     for kl_weight, start in product(sorted(set(config.kl_weights)), dict.fromkeys(config.adversary_start)):
         # From the base's own initial weights there is one adversary only.
         for seed in range(1 if start == "same-seed" else config.adversary_seeds):
             adversaries.append(ModelSpec("adversary", seed, kl_weight, start))
+            if transformer:
+                train(
+                    adversaries[-1],
+                    stages.fine_tune_adversary,
+                    {"base": base_model},
+                    FINE_TUNED * config.fine_tuning_adversary_epochs,
+                    base_model=config.base_model,
+                    fine_tuning=fine_tuning,
+                )
+                continue
             train(
                 adversaries[-1],
                 stages.train_adversary,
@@ -137,12 +173,12 @@ def plan(config: AuditArguments) -> list[Stage]:
     for spec in adversaries:
         mlp(of_adversary, replace(spec, role="guided", guide=of_adversary.name), spec)
 
-    roles = {spec.role for spec in predicted}
+    roles = {spec.role for spec in predicted} | {"imposed"} | ({"readout"} if transformer else set())
     for analysis in protocol.PROTOCOL:
         if analysis.possible(roles):
             wanted = {*analysis.requires, *analysis.uses}
             inputs = {"predictions": tuple(stage for spec, stage in predicted.items() if spec.role in wanted)}
-            if "model" in wanted:
+            if "model" in wanted or (transformer and "imposed" in wanted):
                 inputs |= {"model": base_model, "data": data}
             settings = {
                 "analysis": analysis.name,

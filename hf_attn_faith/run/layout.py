@@ -63,12 +63,16 @@ class SavedModel:
     spec: ModelSpec
 
     def load(self):
-        """The model, on the device of this process."""
+        """The model, on the device of this process; a transformer as its readout."""
         import accelerate
         from transformers import AutoModelForSequenceClassification
 
+        from ..attention.readout import Readout
+        from ..models.architectures import is_ours
+
         model = AutoModelForSequenceClassification.from_pretrained(self.path)
-        return model.to(accelerate.PartialState().device)
+        model = model.to(accelerate.PartialState().device)
+        return model if is_ours(model.config) else Readout(model, self.tokenizer())
 
     def tokenizer(self):
         from transformers import AutoTokenizer

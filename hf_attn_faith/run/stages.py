@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ..analyses.base import Analysis, Evidence
-from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments
+from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments, FineTuningArguments
 from ..specs import ModelSpec
 from .layout import Data, PredictionSets, SavedModel
 from .stage import Work
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from transformers import Trainer
 
 
-def prepare_data(work: Work, data: dict, word_vectors: str | None, contents: dict) -> None:
-    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once. `contents`
-    only tells one state of the files from another."""
+def prepare_data(work: Work, data: dict, word_vectors: str | None, contents: dict, model: str | None = None) -> None:
+    """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once; with the
+    labels of a given model. `contents` only tells one state of the files from another."""
+    from ..data.labels import with_labels_of
     from ..data.preparation import prepare_with_report
     from ..data.word_vectors import read_word_vectors
+    from ..hub.loading import load_config
 
     splits, tokenizer, report = prepare_with_report(DataArguments(**data))
+    if model is not None:
+        splits = with_labels_of(load_config(model, "model"), splits, "model")
     (work.path / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if word_vectors is not None:
         read_word_vectors(word_vectors, tokenizer.get_vocab()).save(work.path / "word_vectors.safetensors")
@@ -42,9 +46,17 @@ def train_model(
     attention_type: str,
     classifier: dict,
     guide: PredictionSets | None = None,
+    embeddings: SavedModel | None = None,
 ) -> None:
-    """Trains one classifier: an LSTM, or an MLP under its own, uniform, or a guide's attention."""
+    """Trains one classifier: an LSTM, or an MLP under its own, uniform, or a guide's attention, which starts from the
+    input embeddings of a transformer where that is under audit."""
     from ..training.classification import classifier_trainer
+    from ..training.fine_tuning import input_embeddings
+
+    settings, vectors = ClassifierArguments(**classifier), data.word_vectors()
+    if embeddings is not None:
+        vectors = input_embeddings(embeddings.load().model)
+        settings.embedding_size = vectors.matrix.shape[1]
 
     trainer = classifier_trainer(
         architecture,
@@ -52,11 +64,66 @@ def train_model(
         _guided(data, "train", spec, guide),
         _guided(data, "validation", spec, guide),
         data.tokenizer(),
-        ClassifierArguments(**classifier),
+        settings,
         output_dir=str(work.path / "checkpoints"),
         seed=work.seed,
-        word_vectors=data.word_vectors(),
+        word_vectors=vectors,
         disable_tqdm=True,
+    )
+    _train_quietly(work, trainer)
+
+
+def fine_tune(work: Work, data: Data, spec: dict, base_model: str, fine_tuning: dict) -> None:
+    """Fine-tunes one transformer, under a uniform readout if that is what it is."""
+    from ..training.fine_tuning import fine_tuning_trainer
+
+    trainer = fine_tuning_trainer(
+        base_model,
+        spec["role"] == "uniform",
+        data.split("train"),
+        data.split("validation"),
+        data.tokenizer(),
+        FineTuningArguments(**fine_tuning),
+        output_dir=str(work.path / "checkpoints"),
+        seed=work.seed,
+        disable_tqdm=True,
+    )
+    _train_quietly(work, trainer)
+
+
+def take_model(work: Work, data: Data, spec: dict, model: str) -> None:
+    """Takes a classifier as it is for the base."""
+    from ..hub.loading import load_classifier
+
+    readout, _ = load_classifier(model, "model")
+    readout.model.save_pretrained(work.path)
+    data.tokenizer().save_pretrained(work.path)
+    (work.path / "metrics.json").write_text(json.dumps({"kept_step": None, "log_history": []}) + "\n")
+
+
+def fine_tune_adversary(
+    work: Work, data: Data, base: SavedModel, spec: dict, base_model: str | None, fine_tuning: dict
+) -> None:
+    """Trains one model-consistent adversary of the run's transformer."""
+    from ..recipes import fine_tuned_adversary_recipe
+    from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
+
+    readout, settings = base.load(), FineTuningArguments(**fine_tuning)
+    trainer = ModelConsistentAdversarialTrainer(
+        new_adversary(
+            readout, spec["start"], work.seed, pretrained=base_model, trainable_layers=settings.trainable_layers
+        ),
+        readout,
+        fine_tuned_adversary_recipe(
+            settings,
+            spec["kl_weight"],
+            output_dir=str(work.path / "checkpoints"),
+            seed=work.seed,
+            disable_tqdm=True,
+        ),
+        data.split("train"),
+        data.split("validation"),
+        processing_class=data.tokenizer(),
     )
     _train_quietly(work, trainer)
 

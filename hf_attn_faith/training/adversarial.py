@@ -8,30 +8,38 @@ import torch
 from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
 
 from .. import divergences
+from ..attention.readout import Readout
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
+from ..models.architectures import is_ours
 from ..prediction import evaluating, with_base_outputs
 from ..recipes import AdversarialTrainingArguments
 from .classification import ClassificationTrainer, new_classifier
+from .fine_tuning import fine_tuned_adversary
 
 Start = Literal["other-seed", "same-seed", "warm"]
 
 
 def new_adversary(
-    base_model: PreTrainedModel,
+    base_model: PreTrainedModel | Readout,
     start: Start = "other-seed",
     seed: int = 1,
     word_vectors: WordVectors | None = None,
+    pretrained: str | None = None,
+    trainable_layers: int | None = None,
 ) -> PreTrainedModel:
     """A model of the base's architecture, ready to become its adversary.
 
     Args:
-        base_model: the classifier under audit.
+        base_model: the classifier under audit; a transformer as its `Readout`.
         start: `other-seed`: weights drawn under `seed`; `same-seed`: the base's initial weights, drawn under its
             `config.init_seed`, as in the paper's code; `warm`: the base's trained weights with the attention layer
             drawn anew under `seed` (an exact copy has zero gradient and cannot move).
         seed: not used by `same-seed`.
         word_vectors: the vectors the base started from, if it did (not used by `warm`).
+        pretrained: of a transformer, what it was fine-tuned from: `other-seed` starts there with a head drawn under
+            `seed`. Its `warm` start draws the query and key weights of the last layer anew.
+        trainable_layers: of a transformer, how many layers, counted from the last, may change; by default all.
 
     Returns:
         The model in float32 with everything trainable, whatever the base's precision and wherever it is frozen.
@@ -40,6 +48,10 @@ def new_adversary(
         InputError: the base has no attention of its own, or is quantised; `other-seed` with the base's seed;
             `same-seed` where the base does not know its seed.
     """
+    if isinstance(base_model, Readout):
+        return fine_tuned_adversary(base_model, start, seed, pretrained, trainable_layers)
+    if not is_ours(base_model.config):
+        raise InputError(f"`base_model` is a {type(base_model).__name__}: give Readout(base_model, tokenizer).")
     config = copy.deepcopy(base_model.config)
     if config.attention_type not in ("additive", "dot"):
         raise InputError(
@@ -80,7 +92,7 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
 
     Args:
         model: the adversary; see `new_adversary`.
-        base_model: the classifier under audit, never `model` itself.
+        base_model: the classifier under audit, never `model` itself; a transformer as its `Readout`.
         args: `AdversarialTrainingArguments`.
         train_dataset, eval_dataset: encoded datasets.
         **kwargs: the rest of `Trainer`'s arguments, such as `model_init` instead of `model`.
@@ -97,12 +109,12 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
     """
 
     args: AdversarialTrainingArguments
-    base_model: PreTrainedModel
+    base_model: PreTrainedModel | Readout
 
     def __init__(
         self,
         model: PreTrainedModel | None = None,
-        base_model: PreTrainedModel | None = None,
+        base_model: PreTrainedModel | Readout | None = None,
         args: AdversarialTrainingArguments | None = None,
         train_dataset=None,
         eval_dataset=None,
@@ -118,6 +130,8 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             raise InputError(
                 "`compute_loss_func`: an adversary's loss is its objective; for another one override `instance_losses`."
             )
+        if not (isinstance(base_model, Readout) or is_ours(base_model.config)):
+            raise InputError(f"`base_model` is a {type(base_model).__name__}: give Readout(base_model, tokenizer).")
         self.args, self.base_model = args, base_model.to(args.device)  # type: ignore[arg-type]
         if model is not None:
             self._check_adversary(model)
@@ -126,15 +140,21 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
         super().__init__(model, args, train_dataset, eval_dataset, **kwargs)
         if eval_dataset is not None and args.load_best_model_at_end:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+        self.readout = self._readout_of(self.model)
         self._sums = torch.zeros(4, device=args.device)
 
     def call_model_init(self, trial=None):
         model = super().call_model_init(trial)
         self._check_adversary(model)
+        self.readout = self._readout_of(model)
         return model
 
+    def _readout_of(self, model: PreTrainedModel) -> Readout | None:
+        base = self.base_model
+        return Readout(model, base.tokenizer, uniform=False) if isinstance(base, Readout) else None
+
     def _check_adversary(self, model: PreTrainedModel) -> None:
-        if model is self.base_model:
+        if model is (self.base_model.model if isinstance(self.base_model, Readout) else self.base_model):
             raise InputError(
                 "base_model is model: an adversary must be another model; new_adversary(base_model) makes one."
             )
@@ -212,8 +232,9 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
 
 def _comparable(config) -> dict:
     """What an adversary must share with its base, for their divergences to be defined."""
-    facts = {name: getattr(config, name) for name in ("vocab_size", "id2label", "pad_token_id")}
-    return {**facts, "excluded_token_ids": sorted(config.excluded_token_ids)}
+    text = config.get_text_config()
+    facts = {"vocab_size": text.vocab_size, "id2label": config.id2label, "pad_token_id": text.pad_token_id}
+    return facts | ({"excluded_token_ids": sorted(config.excluded_token_ids)} if is_ours(config) else {})
 
 
 def _mean_divergences(prediction) -> dict[str, float]:

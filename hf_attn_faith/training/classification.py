@@ -25,14 +25,18 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from ..arguments import ClassifierArguments
+from ..attention.readout import Readout
 from ..data.collation import AttentionCollator, refuse_padding
 from ..data.word_vectors import WordVectors
 from ..errors import InputError
-from ..models.architectures import ARCHITECTURES
+from ..models.architectures import ARCHITECTURES, is_ours
 from ..models.modeling_attention_classifier import AttentionClassifierModel
 from ..prediction import check_encoded
 from ..process import flushed_denormals, keep_freed_memory
 from ..recipes import ClassificationTrainingArguments, classifier_config, classifier_recipe
+
+# Outputs that are there to be read, and not to be gathered over a split.
+READ = ("attentions", "hidden_states", "past_key_values", "token_log_attention", "log_weights", "special_share")
 
 
 def new_classifier(
@@ -65,11 +69,12 @@ class ClassificationTrainer(Trainer):
     """`Trainer` for the attention classifiers: exact under gradient accumulation also for unequal last batches.
 
     Args:
-        model: an attention classifier; None where `model_init` is given.
+        model: an attention classifier, or any transformer for texts of one label; None where `model_init` is given.
         args: `ClassificationTrainingArguments`, or plain `TrainingArguments` with the defaults of transformers.
         train_dataset, eval_dataset: rows of `input_ids`, `label` (or `labels`), `length` (see
             `data.encode.encode`), and `imposed_attention` where attention is imposed: a `datasets.Dataset`, or
             any other that Trainer takes.
+        readout: of the model, where its attention is to be read or imposed in training; not for one of this package.
         **kwargs: the rest of `Trainer`'s arguments; `processing_class=tokenizer` saves the tokenizer beside the model.
 
     Raises:
@@ -90,8 +95,10 @@ class ClassificationTrainer(Trainer):
         args: TrainingArguments | None = None,
         train_dataset=None,
         eval_dataset=None,
+        readout: Readout | None = None,
         **kwargs,
     ):
+        self.readout = readout
         args = args or ClassificationTrainingArguments("tmp_trainer")  # as Trainer has it
         self.class_weights = args.class_weights if isinstance(args, ClassificationTrainingArguments) else None
         if kwargs.get("compute_loss_func") is not None and (self.class_weights or args.label_smoothing_factor):
@@ -119,7 +126,7 @@ class ClassificationTrainer(Trainer):
         )
         config = self.model.config
         if kwargs.get("data_collator") is None:
-            self.data_collator = AttentionCollator(config.pad_token_id)
+            self.data_collator = AttentionCollator(config.get_text_config().pad_token_id)
         if self.class_weights is not None and len(self.class_weights) != config.num_labels:
             raise InputError(
                 f"`class_weights` has {len(self.class_weights)} weights for {config.num_labels} labels "
@@ -129,8 +136,9 @@ class ClassificationTrainer(Trainer):
             parts = eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset]
             for dataset in (train_dataset, *parts):
                 _check_labels(dataset, config)
-        # Its class may be remote code, loaded before the package was.
-        type(self.model).write_card = AttentionClassifierModel.write_card  # type: ignore[method-assign]
+        if is_ours(config):
+            # Its class may be remote code, loaded before the package was.
+            type(self.model).write_card = AttentionClassifierModel.write_card  # type: ignore[method-assign]
         self.add_callback(CarryCodeCallback)
 
     def train(self, *args, **kwargs):
@@ -155,7 +163,8 @@ class ClassificationTrainer(Trainer):
         if self.compute_loss_func is not None:
             inputs = self.model_inputs(inputs) | {"labels": inputs["labels"]}
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        outputs = model(**self.model_inputs(inputs))
+        inputs_of_model = self.model_inputs(inputs)
+        outputs = model(**inputs_of_model) if self.readout is None else self.readout(**inputs_of_model, through=model)
         losses = self.instance_losses(inputs, outputs)
         if num_items_in_batch is None:
             loss = losses.mean()
@@ -163,6 +172,11 @@ class ClassificationTrainer(Trainer):
             # Gradients are averaged over the processes, the number of rows is summed over them.
             loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        # Trainer gathers every output; ragged attention would be padded with -100.
+        ignored = [*READ, *(ignore_keys or [])]
+        return super().prediction_step(model, inputs, prediction_loss_only, ignored)
 
     def _get_num_items_in_batch(self, batch_samples, device):
         """Trainer counts labels that are not -100; here an item is a row, labelled or not."""

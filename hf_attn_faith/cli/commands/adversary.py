@@ -43,7 +43,7 @@ def run(options: Options) -> None:
 
     set_up(options.num_threads)
     base, tokenizer = load_classifier(options.base_model, "base_model")
-    splits = with_labels_of(base, prepare(options, tokenizer)[0], "base_model")
+    splits = with_labels_of(base.config, prepare(options, tokenizer)[0], "base_model")
     positive_index(splits["test"], options.positive_label)
     vectors = options.word_vectors and read_word_vectors(options.word_vectors, tokenizer.get_vocab())
     if vectors is not None and vectors.matrix.shape[1] != base.config.embedding_size:
