@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .arguments import AdversaryArguments as AdversaryArguments
     from .arguments import ClassifierArguments as ClassifierArguments
     from .arguments import DataArguments as DataArguments
+    from .attention.readout import Readout as Readout
     from .data.encode import encode as encode
     from .data.preparation import prepare as prepare
     from .divergences import jsd as jsd
@@ -66,6 +67,7 @@ _MODULES = {
     "MlpAttentionConfig": "models.configuration_attention_classifier",
     "LstmAttentionForSequenceClassification": "models.modeling_attention_classifier",
     "MlpAttentionForSequenceClassification": "models.modeling_attention_classifier",
+    "Readout": "attention.readout",
     "load_prediction_set": "prediction",
     "predict": "prediction",
     "AdversarialTrainingArguments": "recipes",

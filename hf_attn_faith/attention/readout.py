@@ -10,6 +10,7 @@ where a model does not ask it for that (DeBERTa, MPNet), its softmax is watched.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -381,7 +382,10 @@ class Readout:
         with self._tapped(run):
             try:
                 return model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **self._arguments)
-            except IndexError as error:
+            except (IndexError, RuntimeError) as error:
+                positions = self.config.get_text_config().to_dict().get("max_position_embeddings", math.inf)
+                if isinstance(error, RuntimeError) and input_ids.shape[1] <= positions:
+                    raise
                 raise InputError(
                     f"The model cannot read a text of {input_ids.shape[1]} tokens, for which it has no positions or no "
                     "vocabulary: give a smaller `max_length`, and the model's own tokenizer."
@@ -421,10 +425,10 @@ class Readout:
         self.pooling: Literal["first", "last", "mean"] = "mean"
         self._calls: int | None = None
         self.one_row = False
-        generator = torch.Generator().manual_seed(0)
+        self._generator = torch.Generator().manual_seed(0)
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
         usual = [n for n in range(min(vocabulary, 20_000)) if n not in {*self.special_ids, self.pad_token_id}]
-        ids = torch.tensor(usual)[torch.randint(len(usual), (2, 7), generator=generator)].to(self.device)
+        ids = torch.tensor(usual)[torch.randint(len(usual), (2, 7), generator=self._generator)].to(self.device)
         self._any_id = int(ids[0, 0])
         mask = torch.ones_like(ids)
         ids[1, 5:], mask[1, 5:] = self.pad_token_id, 0  # two texts, of 7 and 5 tokens
@@ -465,7 +469,8 @@ class Readout:
                 for parameter in frozen:
                     parameter.requires_grad_(True)
                 logits = self._run(_Pass(), ids, mask, self.model).logits
-                (gradient,) = torch.autograd.grad((logits.float() ** 2).sum(), hidden[-1], allow_unused=True)
+                weighed = logits.float() * torch.randn(logits.shape, generator=self._generator).to(logits.device)
+                (gradient,) = torch.autograd.grad(weighed.sum(), hidden[-1], allow_unused=True)
         finally:
             hook.remove()
             for parameter in frozen:
