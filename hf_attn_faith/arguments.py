@@ -109,8 +109,7 @@ class StepArguments(Arguments):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "batch_size", "num_threads")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"`learning_rate` {self.learning_rate} is not a positive number: give one such as 1e-3.")
+        require_rate(self, "learning_rate")
 
 
 @dataclass
@@ -155,27 +154,46 @@ class AdversaryArguments(StepArguments):
 
 
 @dataclass
-class FineTuningArguments(Arguments):
-    """How transformers are fine-tuned, where one is under audit."""
+class FineTuningStepArguments(Arguments):
+    """A step of fine-tuning a transformer, as a classifier or as an adversary."""
 
-    fine_tuning_epochs: int = option(3, "Epochs of a transformer.")
-    fine_tuning_rate: float = option(5e-5, "Its learning rate at the height of a linear schedule with warm-up.")
-    fine_tuning_batch_size: int = option(32, "Texts a step.")
-    fine_tuning_bf16: bool = option(False, "Fine-tune in bfloat16 mixed precision (for GPUs and CPUs that have it).")
-    fine_tuning_adversary_epochs: int = option(5, "Epochs of an adversary of a transformer.")
-    fine_tuning_adversary_rate: float = option(1e-4, "The learning rate of an adversary of a transformer.")
-    trainable_layers: int | None = option(
-        None, "How many of its layers, counted from the last, an adversary of a transformer may change (default: all)."
+    fine_tuning_batch_size: int = option(32, "Transformers: texts a step.")
+    fine_tuning_bf16: bool = option(
+        False, "Transformers: fine-tune in bfloat16 mixed precision (for GPUs and CPUs that have it)."
     )
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(
-            self, 1, "fine_tuning_epochs", "fine_tuning_batch_size", "fine_tuning_adversary_epochs", "trainable_layers"
-        )
-        for name in ("fine_tuning_rate", "fine_tuning_adversary_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"`{name}` {getattr(self, name)} is not a positive number: give one such as 5e-5.")
+        require_at_least(self, 1, "fine_tuning_batch_size")
+
+
+@dataclass
+class FineTuningArguments(FineTuningStepArguments):
+    """How transformers are fine-tuned as classifiers."""
+
+    fine_tuning_epochs: int = option(3, "Transformers: epochs of a classifier.")
+    fine_tuning_rate: float = option(5e-5, "Transformers: its rate at the height of a linear schedule with warm-up.")
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "fine_tuning_epochs")
+        require_rate(self, "fine_tuning_rate")
+
+
+@dataclass
+class FineTunedAdversaryArguments(FineTuningStepArguments):
+    """How adversaries of transformers are trained."""
+
+    fine_tuned_adversary_epochs: int = option(5, "Transformers: epochs of an adversary.")
+    fine_tuned_adversary_rate: float = option(1e-4, "Transformers: the rate of an adversary, in such a schedule.")
+    trainable_layers: int | None = option(
+        None, "Transformers: layers, counted from the last, that an adversary may change (default: all)."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "fine_tuned_adversary_epochs", "trainable_layers")
+        require_rate(self, "fine_tuned_adversary_rate")
 
 
 @dataclass
@@ -208,8 +226,9 @@ class PermutationArguments(Arguments):
 
 @dataclass
 class AuditArguments(
-    AttackArguments, PermutationArguments, FineTuningArguments, AdversaryArguments, ClassifierArguments, DataArguments
-):
+    AttackArguments, PermutationArguments, FineTunedAdversaryArguments, FineTuningArguments, AdversaryArguments,
+    ClassifierArguments, DataArguments,
+):  # fmt: skip
     """The whole protocol."""
 
     output_dir: str = option(None, "Directory of the run.", path=True)
@@ -266,27 +285,16 @@ class AuditArguments(
     def _check_transformer(self) -> None:
         """What of the other options has no use beside a transformer, or without one."""
         given = [name for name in ("base_model", "model") if getattr(self, name)]
-        transformer = [f.name for f in fields(FineTuningArguments)]
-        lstm = [
-            "tokenizer",
-            "word_vectors",
-            "embedding_size",
-            "attention_type",
-            "adversary_epochs",
-            "adversary_patience",
-        ]
-        for name in lstm if given else transformer:
-            default = type(self).__dataclass_fields__[name].default
-            if getattr(self, name) != default:
-                raise InputError(
-                    f"`{name}` is of LSTMs, and `{given[0]}` asks for a transformer: give one of the two."
-                    if given
-                    else f"`{name}` is of transformers: give `base_model` or `model`, or leave it out."
-                )
+        if given:
+            of_lstms = "tokenizer word_vectors embedding_size attention_type adversary_epochs adversary_patience"
+            refuse_given(self, AuditArguments, f"`{given[0]}` asks for a transformer", *of_lstms.split())
+        else:
+            for arguments in (FineTuningArguments, FineTunedAdversaryArguments):
+                refuse_given(self, arguments, "no transformer is under audit")
         if self.model and not self.base_model and self.adversary_start != ["warm"]:
             raise InputError(
-                f"`adversary_start` {' '.join(self.adversary_start)}: what `model` was fine-tuned from is not known; "
-                "give it as `base_model`, or take the start warm."
+                f"`adversary_start` {' '.join(self.adversary_start or [])}: what was `model` fine-tuned from? Give it as "
+                "`base_model`, or take the start warm."
             )
 
 
@@ -298,12 +306,26 @@ def expand_path(name: str, path: str) -> str:
     return expanded
 
 
+def refuse_given(arguments, of: type, why: str, *names: str) -> None:
+    """Raises `InputError` for the first option of the class `of` (only for the named ones, if any are) that was given
+    and has no use here."""
+    for f in fields(of):
+        if (not names or f.name in names) and getattr(arguments, f.name) != f.default:
+            raise InputError(f"`{f.name}` has no use here, since {why}: leave it out.")
+
+
 def require_at_least(arguments, minimum: int, *names: str) -> None:
     """Raises `InputError` for the first of the named options that is given and below the minimum."""
     for name in names:
         value = getattr(arguments, name)
         if value is not None and value < minimum:
             raise InputError(f"`{name}` {value} is too small: give at least {minimum}.")
+
+
+def require_rate(arguments, name: str) -> None:
+    """Raises `InputError` for a learning rate that is none."""
+    if not 0 < getattr(arguments, name) < float("inf"):
+        raise InputError(f"`{name}` {getattr(arguments, name)} is not a positive number: give one such as 1e-4.")
 
 
 def require_fractions(validation_fraction: float, test_fraction: float | None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from .arguments import AdversaryArguments, ClassifierArguments, FineTuningArguments
+from .arguments import AdversaryArguments, ClassifierArguments, FineTunedAdversaryArguments, FineTuningArguments
 from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
@@ -168,16 +168,16 @@ def fine_tuning_recipe(
 
 
 def fine_tuned_adversary_recipe(
-    settings: FineTuningArguments, kl_weight: float, output_dir: str, seed: int, **more
+    settings: FineTunedAdversaryArguments, kl_weight: float, output_dir: str, seed: int, **more
 ) -> AdversarialTrainingArguments:
     """How the adversary of a transformer is trained; `more` are further `AdversarialTrainingArguments`."""
     return AdversarialTrainingArguments(
         output_dir=output_dir,
         seed=seed,
         kl_weight=kl_weight,
-        num_train_epochs=settings.fine_tuning_adversary_epochs,
+        num_train_epochs=settings.fine_tuned_adversary_epochs,
         per_device_train_batch_size=settings.fine_tuning_batch_size,
-        learning_rate=settings.fine_tuning_adversary_rate,
+        learning_rate=settings.fine_tuned_adversary_rate,
         bf16=settings.fine_tuning_bf16,
         **FINE_TUNING,
         **more,

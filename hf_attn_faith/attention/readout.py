@@ -43,8 +43,8 @@ class ReadoutOutput(AttentionClassifierOutput):
     tokens and all, `torch.finfo(torch.float32).min` where the row sees nothing; and `special_share` (B,), the share of
     the row, in the mean over the heads, that lies on special tokens."""
 
-    log_weights: torch.FloatTensor | None = None
-    special_share: torch.FloatTensor | None = None
+    log_weights: torch.FloatTensor = None  # type: ignore[assignment]
+    special_share: torch.FloatTensor = None  # type: ignore[assignment]
 
 
 @dataclass
@@ -311,7 +311,7 @@ class Readout:
         if weights.dim() == 4 and not self.one_row:
             return torch.stack([self.classify(states, each) for each in weights])
         if not self.one_row:
-            return self(states.input_ids, states.attention_mask, imposed_weights=weights).logits
+            return self(states.input_ids, states.attention_mask, imposed_weights=weights).logits  # type: ignore
         mixed = torch.einsum("...bht,bhtd->...bhd", weights.to(states.values.dtype), states.values)
         residual = states.residual.expand(*mixed.shape[:-2], -1)
         logits = self._classify_row(residual.flatten(0, -2), mixed.flatten(0, -3).unsqueeze(1))

@@ -36,7 +36,7 @@ def tell_epochs(trainer: Trainer) -> None:
 def finish(trainer, splits, output_dir: Path, options, base=None) -> None:
     """Prints the scores on the test split, and the distance to the base where there is one; writes the model card;
     pushes if asked."""
-    model = trainer.model
+    model = trainer.readout or trainer.model
     test_set = predict(model, splits["test"])
     result = scores(test_set, options.positive_label)
     base_repo = None

@@ -60,6 +60,26 @@ def heatmap(tokens: Sequence[str], token_attention, title: str | None = None) ->
     return Heatmap(tokens, weights, title)
 
 
+def by_word(text: str, encoding, token_attention: Mapping[str, Sequence[float]]) -> tuple[list[str], dict]:
+    """Tokens and weights for `heatmap`, the pieces of a word put together and their weights added; special tokens,
+    which are of no word, left out.
+
+    Args:
+        text: what was encoded.
+        encoding: the `tokenizers.Encoding` of it, such as `tokenizer([text])[0]`.
+        token_attention: from names of models to a weight for each token.
+    """
+    spans: dict[int, tuple[int, int]] = {}
+    for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+        if word is not None:
+            spans[word] = (min(start, spans[word][0]), max(end, spans[word][1])) if word in spans else (start, end)
+    weights = {
+        name: [sum(w for w, of in zip(row, encoding.word_ids, strict=True) if of == word) for word in spans]
+        for name, row in token_attention.items()
+    }
+    return [text[start:end].strip() for start, end in spans.values()], weights
+
+
 def _weights(name: str, tokens: list[str], values) -> np.ndarray:
     whose = f"token_attention of {name!r}" if name else "token_attention"
     try:

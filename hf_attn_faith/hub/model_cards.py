@@ -12,13 +12,13 @@ import torch
 import transformers
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from markupsafe import Markup
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.tokenizer import text_settings
 from ..errors import InputError
-from ..figures.heatmap import Heatmap, heatmap, save
+from ..figures.heatmap import Heatmap, by_word, heatmap, save
 from ..guides import GUIDES
-from ..models.configuration_attention_classifier import AttentionClassifierConfig
+from ..models.architectures import is_ours
 from ..prediction import predict
 from ..run.layout import Run
 from ..specs import ModelSpec
@@ -64,7 +64,7 @@ class ModelFacts:
     Args:
         name: title of the card.
         kind: what it is within an audit; `base` also for any other classifier. `guided` is the token-wise MLP.
-        model_type, attention_type: of its configuration.
+        model_type, attention_type: of its configuration; `self` is the attention of a transformer.
         labels: their names, in order.
         dataset: the dataset's name, never a path. `dataset_on_hub` says whether that name is a repo to link to.
         settings: names and values, for people to read.
@@ -96,21 +96,24 @@ class ModelFacts:
     tags: list[str] = field(default_factory=list)
 
 
-def facts_from_config(config: AttentionClassifierConfig, name: str, **known) -> ModelFacts:
+def facts_from_config(config: PreTrainedConfig, name: str, **known) -> ModelFacts:
     """What a configuration tells; `known` are further fields of `ModelFacts`, its settings beside the configuration's
     own."""
-    kind = {"imposed": "guided", "uniform": "uniform"}.get(config.attention_type, "base")
+    ours, more = is_ours(config), vars(config)
+    attention_type = more["attention_type"] if ours else "uniform" if more.get("uniform_readout") else "self"
+    kind = {"imposed": "guided", "uniform": "uniform"}.get(attention_type, "base")
+    own_settings = {key: getattr(config, key) for key in CONFIG_SETTINGS} if ours else {}
     facts = {
-        "kind": "adversary" if config.adversarial_attention else kind,
+        "kind": "adversary" if more.get("adversarial_attention") else kind,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         **known,
-        "settings": {key: getattr(config, key) for key in CONFIG_SETTINGS} | known.get("settings", {}),
+        "settings": own_settings | known.get("settings", {}),
     }
     labels = [config.id2label[number] for number in range(config.num_labels)]
-    return ModelFacts(name, model_type=config.model_type, attention_type=config.attention_type, labels=labels, **facts)
+    return ModelFacts(name, model_type=config.model_type, attention_type=attention_type, labels=labels, **facts)
 
 
-def facts_from_options(config: AttentionClassifierConfig, name: str, options: dict, **known) -> ModelFacts:
+def facts_from_options(config: PreTrainedConfig, name: str, options: dict, **known) -> ModelFacts:
     """What a configuration and the options of the command that trained the model tell; `known` as above."""
     options = {option.removeprefix("adversary_"): value for option, value in options.items()}
     dataset, linked = options["dataset_name"], options["dataset_name"] != "planted" and on_hub(options["dataset_name"])
@@ -154,9 +157,14 @@ def facts_from_run(run: Run, spec: ModelSpec) -> ModelFacts:
         settings["tokenizer"] = _last_part(settings["tokenizer"])
     if audit["word_vectors"] is not None:
         settings["word_vectors"] = _last_part(audit["word_vectors"])
-    training = record["settings"].get("classifier", {})
+    made = record["settings"]
+    training = made.get("classifier", {})
+    if "fine_tuning" in made:
+        settings |= {name: value for name, value in made["fine_tuning"].items() if value is not None}
+        if made["base_model"] is not None:
+            settings["fine_tuned_from"] = _last_part(made["base_model"]) if local else made["base_model"]
     if spec.role == "adversary":
-        adversary = record["settings"]["adversary"]
+        adversary = made.get("adversary", {})
         training = {name.removeprefix("adversary_"): value for name, value in adversary.items()}
         training |= {"kl_weight": spec.kl_weight, "start": spec.start}
     return facts_from_config(
@@ -245,7 +253,7 @@ def write_card(
         What the picture shows.
     """
     heatmaps = []
-    if tokenizer is not None and model.config.attention_type != "imposed":
+    if tokenizer is not None and facts.attention_type != "imposed":
         models = {facts.name: model} if base_model is None else {"base": base_model, facts.name: model}
         heatmaps = _sentence_heatmaps(models, tokenizer)
     if heatmaps:
@@ -262,7 +270,7 @@ def write_default_card(directory: str | Path, model: PreTrainedModel, repo_id: s
     path = Path(directory, "README.md")
     card = ModelCard.load(path).text if path.exists() else ""
     empty = ModelCard.from_template(ModelCardData(), model_description=TRANSFORMERS_DESCRIPTION).text
-    if card.split() in ([], empty.split()) or (model.config.adversarial_attention and WARNING not in card):
+    if card.split() in ([], empty.split()) or (vars(model.config).get("adversarial_attention") and WARNING not in card):
         name = repo_id.split("/")[-1] if repo_id else f"{model.config.model_type} classifier"
         path.write_text(render_card(facts_from_config(model.config, name, repo_id=repo_id)), encoding="utf-8")
 
@@ -289,23 +297,23 @@ def write_training_card(
         metrics_split="validation",
         **known,
     )
-    if base_model is not None and on_hub(base_model.name_or_path):
+    if base_model is not None and on_hub(base_model.config.name_or_path):
         # At which revision it was loaded, transformers does not keep.
-        facts.base_repo = base_model.name_or_path
+        facts.base_repo = base_model.config.name_or_path
     write_card(Path(directory), facts, model, tokenizer, base_model)
 
 
 def _sentence_heatmaps(models: dict[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase) -> list[Heatmap]:
     """The attention of models that share a tokenizer to sentences of our own, those it knows half of the words of."""
-    ids = tokenizer(list(SENTENCES), truncation=True)["input_ids"]
-    ids = [row for row in ids if 2 * row.count(tokenizer.unk_token_id) <= len(row)]
-    if not ids:
+    encoded = tokenizer(list(SENTENCES), truncation=True)
+    rows = [n for n, row in enumerate(encoded["input_ids"]) if 2 * row.count(tokenizer.unk_token_id) <= len(row)]
+    if not rows:
         return []
-    dataset = datasets.Dataset.from_dict({"input_ids": ids})
+    dataset = datasets.Dataset.from_dict({"input_ids": [encoded["input_ids"][n] for n in rows]})
     attention = {name: predict(model, dataset, progress=False)["token_attention"] for name, model in models.items()}
     return [
-        heatmap(tokenizer.batch_decode([[token] for token in row]), {name: attention[name][n] for name in attention})
-        for n, row in enumerate(ids)
+        heatmap(*by_word(SENTENCES[row], encoded[row], {name: attention[name][n] for name in attention}))
+        for n, row in enumerate(rows)
     ]
 
 

@@ -85,7 +85,7 @@ def publish_run(
     model_files = {spec: _model_files(run, spec) for spec in specs}
     if not dry_run:
         _require_token()
-    if run.settings["tokenizer"] is None:
+    if run.settings["tokenizer"] is None and not run.of_transformer:
         _warn_of_vocabulary()
     addresses = []
     with TemporaryDirectory() as scratch:

@@ -19,6 +19,7 @@ from ..arguments import (
     AuditArguments,
     ClassifierArguments,
     DataArguments,
+    FineTunedAdversaryArguments,
     FineTuningArguments,
 )
 from ..data.read import data_files
@@ -61,9 +62,9 @@ def contents(config: AuditArguments) -> dict[str, str]:
 
 def plan(config: AuditArguments) -> list[Stage]:
     """The stages of an audit, each behind those that it reads."""
-    classifier, adversary, fine_tuning = (
+    classifier, adversary, fine_tuning, fine_tuned_adversary = (
         {f.name: getattr(config, f.name) for f in fields(arguments) if f.name != "num_threads"}
-        for arguments in (ClassifierArguments, AdversaryArguments, FineTuningArguments)
+        for arguments in (ClassifierArguments, AdversaryArguments, FineTuningArguments, FineTunedAdversaryArguments)
     )
     transformer = config.model or config.base_model
     # The positive label changes scores, never a model; and the data are the same under every seed.
@@ -115,10 +116,8 @@ def plan(config: AuditArguments) -> list[Stage]:
         )
 
     def fine_tuned(spec: ModelSpec) -> Stage:
-        # How adversaries are trained is no matter of theirs.
-        settings = {n: value for n, value in fine_tuning.items() if "adversary" not in n and n != "trainable_layers"}
         cost = FINE_TUNED * config.fine_tuning_epochs
-        return train(spec, stages.fine_tune, {}, cost, base_model=config.base_model, fine_tuning=settings)
+        return train(spec, stages.fine_tune, {}, cost, base_model=config.base_model, fine_tuning=fine_tuning)
 
     def mlp(guide: Guide, spec: ModelSpec, guided_by: ModelSpec | None) -> None:
         train(
@@ -155,9 +154,9 @@ def plan(config: AuditArguments) -> list[Stage]:
                     adversaries[-1],
                     stages.fine_tune_adversary,
                     {"base": base_model},
-                    FINE_TUNED * config.fine_tuning_adversary_epochs,
+                    FINE_TUNED * config.fine_tuned_adversary_epochs,
                     base_model=config.base_model,
-                    fine_tuning=fine_tuning,
+                    fine_tuning=fine_tuned_adversary,
                 )
                 continue
             train(

@@ -124,6 +124,11 @@ class Run:
         return yaml.safe_load(self.settings_path.read_text(encoding="utf-8"))
 
     @property
+    def of_transformer(self) -> bool:
+        """Whether its base is a transformer, and no LSTM."""
+        return bool(self.settings.get("base_model") or self.settings.get("model"))
+
+    @property
     def protocol_path(self) -> Path:
         return self.path / "protocol.yaml"
 

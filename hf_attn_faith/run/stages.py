@@ -9,7 +9,13 @@ import json
 from typing import TYPE_CHECKING
 
 from ..analyses.base import Analysis, Evidence
-from ..arguments import AdversaryArguments, ClassifierArguments, DataArguments, FineTuningArguments
+from ..arguments import (
+    AdversaryArguments,
+    ClassifierArguments,
+    DataArguments,
+    FineTunedAdversaryArguments,
+    FineTuningArguments,
+)
 from ..specs import ModelSpec
 from .layout import Data, PredictionSets, SavedModel
 from .stage import Work
@@ -108,7 +114,7 @@ def fine_tune_adversary(
     from ..recipes import fine_tuned_adversary_recipe
     from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
 
-    readout, settings = base.load(), FineTuningArguments(**fine_tuning)
+    readout, settings = base.load(), FineTunedAdversaryArguments(**fine_tuning)
     trainer = ModelConsistentAdversarialTrainer(
         new_adversary(
             readout, spec["start"], work.seed, pretrained=base_model, trainable_layers=settings.trainable_layers

@@ -166,6 +166,7 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
                     "new_adversary(base)."
                 )
         model.config.adversarial_attention = True
+        model.add_model_tags(["hf-attn-faith", "adversarial-attention"])
 
     def _with_base_outputs(self, dataset):
         """For a dataset, for each of a dictionary of them; Trainer's own names of datasets, None, and datasets whose

@@ -61,7 +61,8 @@ class CarryCodeCallback(TrainerCallback):
     def on_push_begin(self, args, state, control, model=None, **kwargs):
         # It is gone after `train_and_save`.
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
-        custom_object_save(model, args.output_dir)
+        if is_ours(model.config):
+            custom_object_save(model, args.output_dir)
         AttentionClassifierModel.write_card(model, args.output_dir, args.hub_model_id)
 
 
@@ -87,7 +88,7 @@ class ClassificationTrainer(Trainer):
     loss_is_scaled_for_ga = True
     model: AttentionClassifierModel
     # An adversary's base, for its model card.
-    base_model: PreTrainedModel | None = None
+    base_model: PreTrainedModel | Readout | None = None
 
     def __init__(
         self,
@@ -224,8 +225,11 @@ class ClassificationTrainer(Trainer):
             raise InputError("`dataset_tags` or `dataset` is a list: name the one dataset of the training.")
         if not self.is_world_process_zero():
             return
+        read_by = self.readout
+        if read_by is None and not is_ours(self.model.config) and self.processing_class is not None:
+            read_by = Readout(self.model, self.processing_class)  # type: ignore[arg-type]
         AttentionClassifierModel.write_card(
-            self.model,
+            read_by or self.model,  # type: ignore[arg-type]
             self.args.output_dir,
             self.hub_model_id,
             name=model_name or Path(str(self.args.output_dir)).name,

@@ -93,7 +93,7 @@ def fine_tuned_adversary(
         redraw_attention(Readout(model, base.tokenizer, uniform=False), seed)
     elif pretrained is None:
         raise InputError(
-            f"`start` {start}: what was the base fine-tuned from? Give `pretrained`, or take the start warm."
+            f"The start {start}: what was the base fine-tuned from? Give `pretrained`, or take the start warm."
         )
     else:
         model = pretrained_classifier(pretrained, base.labels, seed)

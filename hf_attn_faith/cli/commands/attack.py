@@ -17,8 +17,10 @@ PATHS = ()
 class Options(AttackArguments, AnalysisArguments):
     """This command."""
 
-    method: Literal["exact", "gradient", "jain-wallace"] = option(
-        "exact", "The true maximum, for two labels; a search that ends below it; the search of Jain & Wallace."
+    method: Literal["exact", "gradient", "jain-wallace"] | None = option(
+        None,
+        "The true maximum, for two labels; a search that ends below it; the search of Jain & Wallace (default: exact "
+        "where it can be, else gradient).",
     )
 
 
