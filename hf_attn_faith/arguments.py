@@ -293,8 +293,8 @@ class AuditArguments(
                 refuse_given(self, arguments, "no transformer is under audit")
         if self.model and not self.base_model and self.adversary_start != ["warm"]:
             raise InputError(
-                f"`adversary_start` {' '.join(self.adversary_start or [])}: what was `model` fine-tuned from? Give it as "
-                "`base_model`, or take the start warm."
+                f"`adversary_start` {' '.join(self.adversary_start or [])}: what was `model` fine-tuned from? Give "
+                "that as `base_model`, or take the start warm."
             )
 
 

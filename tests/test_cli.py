@@ -15,8 +15,6 @@ from helpers.commands import SIZES, frame, write
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
     pipeline,
 )
 
@@ -70,8 +68,6 @@ def checkpoints(good, tmp_path_factory):
     save("others", labels=("bad", "so-so"))
     save("three in another order", labels=("so-so", "good", "bad"))
     save("unnamed", labels=("LABEL_0", "LABEL_1"))
-    bert = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
-    BertForSequenceClassification(bert).save_pretrained(folder / "bert")
     shutil.copytree(folder / "uniform", folder / "corrupt")
     (folder / "corrupt" / "model.safetensors").write_bytes(b"no weights")
     shutil.copytree(folder / "uniform", folder / "other_tokenizer")
@@ -271,11 +267,16 @@ def test_output_directories(tmp_path, refused, good, checkpoints, command):
 
 
 BAD_MODELS = {
-    "bert": ["has the architecture `bert`", "give an attention classifier (lstm_attention or mlp_attention)"],
-    "none": ["none cannot be loaded (", "give an attention classifier"],
-    "corrupt": ["corrupt cannot be loaded (", "give an attention classifier"],
-    "without_weights": ["lacks the weights attention_projection.bias, ", "give an attention classifier"],
-    "without_tokenizer": ["without_tokenizer cannot be loaded (", "give an attention classifier"],
+    "none": ["none cannot be loaded (", "give a classifier of texts that transformers can load"],
+    "corrupt": ["corrupt cannot be loaded (", "give a classifier of texts that transformers can load"],
+    "without_weights": [
+        "lacks the weights attention_projection.bias, ",
+        "give a classifier of texts that transformers can load",
+    ],
+    "without_tokenizer": [
+        "without_tokenizer cannot be loaded (",
+        "give a classifier of texts that transformers can load",
+    ],
     "other_tokenizer": ["has a tokenizer of 102 words and a model of", "put the tokenizer it was trained with"],
     "others": ["knows the labels bad, so-so, the dataset has bad, good", "give a dataset with the labels"],
 }

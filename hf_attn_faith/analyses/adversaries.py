@@ -1,5 +1,6 @@
 """How far can attention move while the output stays? (Wiegreffe & Pinter 2019, section 4)"""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -29,13 +30,17 @@ class Adversaries(Analysis):
         "trained, failed": "how many trained, and how many did not: on validation no nearer to the base's output than "
         "the best constant one",
         "kl_weight_in_paper_code": "λ as in the code of the paper, which halves the TVD",
+        "special_share": "of a transformer, the share of their row on special tokens, mean over adversaries and texts",
+        "trainable_layers": "of a transformer, the layers that they might change",
     }
     requires = ("base", "adversary")
     figure_names = ("adversary_variance", "tvd_jsd")
     uses = ("seed", "uniform")
-    settings = ("positive_label",)
+    settings = ("positive_label", "trainable_layers")
 
-    def run(self, evidence: Evidence, seed: int, positive_label: str | None = None) -> Result:
+    def run(
+        self, evidence: Evidence, seed: int, positive_label: str | None = None, trainable_layers: int | None = None
+    ) -> Result:
         failed = failed_adversaries(evidence)
         instances, models = [], []
         for spec, prediction_set in evidence.of("seed", "uniform", "adversary").items():
@@ -44,6 +49,8 @@ class Adversaries(Analysis):
             instances.append(pair.assign(model=spec.name, **facts))
             if spec.role == "adversary":
                 models.append(facts | distances(pair) | scores(prediction_set, positive_label))
+                if evidence.of_readout:
+                    models[-1]["special_share"] = np.mean(prediction_set["special_share"][:])
         rows = []
         for (kl_weight, start), group in pd.DataFrame(models).groupby(["kl_weight", "start"], sort=True):
             row, trained = {"kl_weight": kl_weight, "start": start}, group[~group.failed]
@@ -51,6 +58,9 @@ class Adversaries(Analysis):
                 row |= {f"{name}_mean": trained[column].mean(), f"{name}_std": trained[column].std()}
             counts = {"trained": len(trained), "failed": len(group) - len(trained)}
             rows.append({**row, "seeds": len(trained), "kl_weight_in_paper_code": kl_weight / 2, **counts})
+            if evidence.of_readout:
+                layers = "all" if trainable_layers is None else trainable_layers
+                rows[-1] |= {"special_share": trained.special_share.mean(), "trainable_layers": layers}
         return Result(pd.DataFrame(rows), pd.concat(instances))
 
     def figures(self, results: Results) -> dict[str, Figure]:

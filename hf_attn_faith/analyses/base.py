@@ -68,7 +68,7 @@ class Evidence:
     def of_readout(self) -> bool:
         """Whether the base is the readout of a transformer, which has to be run for what it says under other
         attention; of a classifier of ours that follows from its token logits."""
-        return "token_logits" not in self.base.column_names
+        return "special_share" in self.base.column_names
 
     def of(self, *roles: Role, split: str = "test") -> dict[ModelSpec, datasets.Dataset]:
         """The prediction sets of the models that have one of these roles."""

@@ -56,6 +56,8 @@ class Transplant(Analysis):
 
     def sentences(self, results: Results) -> list[str]:
         table = results[self.name].table
+        if table.empty:  # no adversary trained
+            return []
         row = table.iloc[(table.tvd_transplanted - table.tvd_own).argmax()]
         share = (
             f"; of the JSD that any attention could have there it realises {row.realised_mean:.0%} in the mean"

@@ -12,9 +12,9 @@ class UniformBaseline(Analysis):
     name = "uniform_baseline"
     title = "Uniform baseline"
     caption = (
-        "The same LSTM with uniform attention, and what trained attention gains, with its 95 % interval over seeds and "
-        "test texts. Where it gains nothing, the task does not need attention and is a weak testbed for all that "
-        "follows."
+        "The same classifier with uniform attention (a transformer: in the row that is read), and what trained "
+        "attention gains, with its 95 % interval over seeds and test texts. Where it gains nothing, the task does not "
+        "need attention and is a weak testbed for all that follows."
     )
     columns = {
         "model": "`base`: trained attention, the base and its seeds; `uniform`: every token weighted alike",

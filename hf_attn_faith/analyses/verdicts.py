@@ -158,6 +158,10 @@ def _judged(reading, quantity, difference, margin, level, ruled_out: bool, not_r
 ALONE = (
     "One model alone shows nothing of how models of other seeds spread: train more (`num_seeds`, `adversary_seeds`)."
 )
+NO_UNIFORM = (
+    "No model was trained under uniform attention, since it is not known what the given one was fine-tuned from (give "
+    "`base_model`)."
+)
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,8 @@ class Groups:
 
     Args:
         labels: (N,), the true ones. names: what they are called. positive: the positive label, None for macro F1.
-        base: the base and its seeds. uniform, guided: the uniform models, and the MLPs by their guide.
+        base: the base and its seeds. uniform, guided: the uniform models (None without any), and the MLPs by their
+            guide.
         seeds: JSD (nats) and TVD of other seeds to the base, None without any.
         adversaries: the same of the adversaries that trained, by the name of their group.
         failed: how many adversaries of each group did not.
@@ -176,7 +181,7 @@ class Groups:
     names: list[str]
     positive: int | None
     base: np.ndarray
-    uniform: np.ndarray
+    uniform: np.ndarray | None
     guided: Mapping[str, np.ndarray]
     seeds: tuple[np.ndarray, np.ndarray] | None
     adversaries: Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -195,7 +200,11 @@ def judge(groups: Groups, margins: Margins, seed: int) -> list[Verdict]:
     def f1(a: np.ndarray, b: np.ndarray, level: float = LEVEL) -> Difference:
         return f1_difference(groups.labels, a, b, groups.positive, seed, level)
 
-    need = judge_gain(NEED, "F1 of trained minus F1 of uniform attention", f1(groups.base, groups.uniform), margins.f1)
+    if groups.uniform is None:
+        need = Verdict(NEED, "not tested", reason=NO_UNIFORM)
+    else:
+        gain = f1(groups.base, groups.uniform)
+        need = judge_gain(NEED, "F1 of trained minus F1 of uniform attention", gain, margins.f1)
     place = judge_gain(
         PLACE,
         "F1 under the base's weights minus F1 under the same shuffled within each text",
@@ -307,8 +316,8 @@ class Verdicts(Analysis):
         "groups": "groups of adversaries that were looked at",
         "reason": "the numbers in a sentence",
     }
-    requires = ("base", "uniform", "adversary", "guided")
-    uses = ("seed",)
+    requires = ("base", "adversary", "guided")
+    uses = ("uniform", "seed")
     settings = ("positive_label", "margin_f1", "margin_tvd", "margin_jsd")
     cost = 1.0
 
@@ -343,7 +352,7 @@ def groups_of(evidence: Evidence, positive_label: str | None) -> Groups:
     failed = failed_adversaries(evidence)
     guided = trained_guides(evidence)
     seeds = evidence.of("seed")
-    adversaries = evidence.of("adversary")
+    uniform, adversaries = evidence.of("uniform"), evidence.of("adversary")
 
     def distances(sets: Iterable[datasets.Dataset]) -> tuple[np.ndarray, np.ndarray]:
         pairs = [compare(evidence.base, prediction_set) for prediction_set in sets]
@@ -358,7 +367,7 @@ def groups_of(evidence: Evidence, positive_label: str | None) -> Groups:
         names=evidence.base.features["label"].names,
         positive=positive_index(evidence.base, positive_label),
         base=predicted_labels(evidence.of("base", "seed").values()),
-        uniform=predicted_labels(evidence.of("uniform").values()),
+        uniform=predicted_labels(uniform.values()) if uniform else None,
         guided={
             members[0].guided_by: predicted_labels(guided[spec] for spec in members)
             for members in by_group(guided).values()
