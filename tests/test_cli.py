@@ -267,15 +267,15 @@ def test_output_directories(tmp_path, refused, good, checkpoints, command):
 
 
 BAD_MODELS = {
-    "none": ["none cannot be loaded (", "give a classifier of texts that transformers can load"],
-    "corrupt": ["corrupt cannot be loaded (", "give a classifier of texts that transformers can load"],
+    "none": ["none cannot be loaded (", "give a classifier of texts that"],
+    "corrupt": ["corrupt cannot be loaded (", "give a classifier of texts that"],
     "without_weights": [
         "lacks the weights attention_projection.bias, ",
-        "give a classifier of texts that transformers can load",
+        "give a classifier of texts that",
     ],
     "without_tokenizer": [
         "without_tokenizer cannot be loaded (",
-        "give a classifier of texts that transformers can load",
+        "give a classifier of texts that",
     ],
     "other_tokenizer": ["has a tokenizer of 102 words and a model of", "put the tokenizer it was trained with"],
     "others": ["knows the labels bad, so-so, the dataset has bad, good", "give a dataset with the labels"],
