@@ -42,7 +42,7 @@ def blocks(language):
     "prelude", [SMALLER, pytest.param("", marks=pytest.mark.slow)], ids=["smaller", "as it stands"]
 )
 def test_the_python_runs(hub, run_python, prelude):
-    arc, from_the_hub = (block.replace('"me/', '"tester/') for block in blocks("python"))
+    arc, from_the_hub, _ = (block.replace('"me/', '"tester/') for block in blocks("python"))
     lines = [line for line in from_the_hub.splitlines() if line.strip() and not line.startswith("#")]
     assert len(lines) <= 15
     # Each with a namespace of its own: neither lives on the other's imports.
@@ -62,6 +62,37 @@ def test_the_python_runs(hub, run_python, prelude):
         # What the README's comment on its printed values says.
         print(first)
         assert values["tvd"] < 0.1 and values["jsd"] > 0.3
+
+
+# A model that somebody has fine-tuned; less of everything, as above.
+OF_A_TRANSFORMER = """
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from hf_attn_faith.data.planted import planted
+from hf_attn_faith.data.tokenizer import train_word_tokenizer
+
+planted.__defaults__ = (100, 20, 20, *planted.__defaults__[3:])
+words = " ".join(planted()["train"]["text"])
+tokenizer = train_word_tokenizer([words])
+sizes = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
+labels = {0: "negative", 1: "positive"}
+config = AutoConfig.for_model("bert", vocab_size=len(tokenizer), pad_token_id=0, id2label=labels, **sizes)
+AutoModelForSequenceClassification.from_config(config).push_to_hub("tester/bert-planted")
+tokenizer.push_to_hub("tester/bert-planted")
+"""
+
+
+def test_the_python_of_a_transformer_runs(hub, run_python):
+    block = blocks("python")[-1].replace('"me/', '"tester/')
+    statements = [line for line in block.splitlines() if line.strip() and not line.startswith(("from", "import"))]
+    assert len(statements) <= 15
+    printed = run_python(f"{OF_A_TRANSFORMER}\nexec({block!r}, {{}})", without_package=False)
+    assert re.search(r"^ +base +adversary$", printed, re.MULTILINE)
+    files = next(repo for (_, name), repo in hub.repos.items() if name == "tester/bert-adversary").contents()
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= set(files)
+    assert not [name for name in files if name.endswith(".py")]
+    card = files["README.md"].decode().split("---", 2)[2]
+    assert "misleading on purpose" in card.strip().splitlines()[2]
 
 
 def parsed(line):

@@ -246,6 +246,7 @@ class Readout:
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         imposed_weights: Tensor | None = None,
         through: nn.Module | None = None,
         return_dict: bool = True,
@@ -253,7 +254,7 @@ class Readout:
         """Classify a batch of texts, padded on the right.
 
         Args:
-            input_ids, attention_mask: (B, T).
+            input_ids, attention_mask, token_type_ids: (B, T), as the tokenizer gives them.
             imposed_weights: (B, H, T), probabilities that each head's row is to have.
             through: the model as a trainer has wrapped it.
 
@@ -268,7 +269,8 @@ class Readout:
             run.impose = lambda log_weights: imposed_weights
         elif self.uniform:
             run.impose = uniform_row
-        output = self._run(run, input_ids, attention_mask, through or self.model)
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        output = self._run(run, input_ids, attention_mask, through or self.model, **types)
         content = self.attendable(input_ids, attention_mask)
         # Of the weights that were in force, which are not the model's own where others are imposed.
         log_weights = run.log_weights
@@ -378,10 +380,11 @@ class Readout:
             pooled = (place * (input_ids != self.pad_token_id)).argmax(-1)
         return _Pass(pooled, calls=self._calls)
 
-    def _run(self, run: _Pass, input_ids: Tensor, attention_mask: Tensor, model):
+    def _run(self, run: _Pass, input_ids: Tensor, attention_mask: Tensor, model, **types: Tensor):
         with self._tapped(run):
             try:
-                return model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **self._arguments)
+                more = {**self._arguments, **types}
+                return model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **more)
             except (IndexError, RuntimeError) as error:
                 positions = self.config.get_text_config().to_dict().get("max_position_embeddings", math.inf)
                 if isinstance(error, RuntimeError) and input_ids.shape[1] <= positions:
