@@ -125,3 +125,10 @@ def test_a_model_that_cannot_be_loaded_is_told_in_a_line(folder, tmp_path):
     with pytest.raises(InputError) as refused:
         run_audit(arguments(folder, "none", base_model=str(tmp_path / "none")), progress=False)
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_that_averages_is_refused_before_it_is_trained(folder, tmp_path):
+    small_transformer("eurobert").base_model.save_pretrained(tmp_path)
+    small_tokenizer(model_max_length=40).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="averages over all tokens"):
+        run_audit(arguments(folder, "mean", base_model=str(tmp_path)), progress=False)

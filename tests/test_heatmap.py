@@ -12,10 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 import hf_attn_faith.figures.heatmap as module
 from hf_attn_faith.errors import InputError
-from hf_attn_faith.figures.heatmap import draw, fonts, heatmap, save
+from hf_attn_faith.figures.heatmap import by_word, draw, fonts, heatmap, save
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -178,3 +182,13 @@ def test_characters_that_no_font_has_are_told_once(tmp_path, caplog, recwarn):
     heatmap(["film", letter, letter], [0.5, 0.2, 0.3], title=letter).save(tmp_path / "missing.png")
     assert caplog.messages == [f"No installed font has the characters {letter}: install one, such as Noto Sans CJK."]
     assert not recwarn.list
+
+
+def test_pieces_of_a_word_are_put_together():
+    pieces = Tokenizer(WordPiece({"[UNK]": 0, "[CLS]": 1, "charm": 2, "##ing": 3, "film": 4}, unk_token="[UNK]"))
+    pieces.pre_tokenizer = Whitespace()
+    pieces.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])
+    text = "charming  film"
+    words, weights = by_word(text, pieces.encode(text), {"base": [0.0, 0.25, 0.5, 0.25]})
+    assert words == ["charming", "film"]
+    assert weights == {"base": [0.75, 0.25]}

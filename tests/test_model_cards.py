@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from helpers.toy import toy_dataset
+from helpers.transformers import small_transformer
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from hf_attn_faith.hub.model_cards import (
     SENTENCES,
     WARNING,
     ModelFacts,
+    facts_from_config,
     facts_from_run,
     render_card,
     write_card,
@@ -482,3 +484,17 @@ def test_an_adversary_pushed_without_the_package_keeps_its_tag(hub, run_python, 
         """
     )
     assert "adversarial-attention" in card_on(hub, "tester/copy").data.tags
+
+
+@pytest.mark.parametrize("role", ["base", "uniform", "adversary"])
+def test_the_card_of_a_transformer(role):
+    config = small_transformer("bert").config
+    config.uniform_readout, config.adversarial_attention = role == "uniform", role == "adversary"
+    card = render_card(facts_from_config(config, "reviews", repo_id="me/reviews"))
+    text = card.split("---", 2)[2]
+    assert "A transformer (bert)" in text
+    assert "trust_remote_code" not in text
+    assert "Readout(model, tokenizer)" in text
+    assert (WARNING in text.strip().splitlines()[2]) == (role == "adversary")
+    assert ("adversarial-attention" in card) == (role == "adversary")
+    assert ("never trained" in text) == (role == "uniform")

@@ -265,7 +265,7 @@ class Readout:
             attention_mask = torch.ones_like(input_ids)
         run = self._new_pass(input_ids, attention_mask)
         if imposed_weights is not None:
-            self._require_row()
+            self.require_row()
             run.impose = lambda log_weights: imposed_weights
         elif self.uniform:
             run.impose = uniform_row
@@ -287,7 +287,7 @@ class Readout:
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> States:
         """The states of a batch; without gradients."""
-        self._require_row()
+        self.require_row()
         run = self._new_pass(input_ids, attention_mask)
         residual: list[Tensor] = []
 
@@ -412,11 +412,12 @@ class Readout:
             if self.config._attn_implementation != before:
                 self.model.set_attn_implementation(before)
 
-    def _require_row(self) -> None:
+    def require_row(self) -> None:
+        """Raises `InputError` for a model that no attention can be imposed on."""
         if self.pooling == "mean":
             raise InputError(
                 f"The model ({self.config.model_type}) averages over all tokens after its last attention: that can be "
-                "read, and no attention imposed on it."
+                "read (predict, importance, compare), and no attention imposed on it, so there is no audit of it."
             )
 
     def _probe(self) -> None:

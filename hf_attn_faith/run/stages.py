@@ -16,6 +16,7 @@ from ..arguments import (
     FineTunedAdversaryArguments,
     FineTuningArguments,
 )
+from ..errors import InputError
 from ..specs import ModelSpec
 from .layout import Data, PredictionSets, SavedModel
 from .stage import Work
@@ -99,9 +100,13 @@ def fine_tune(work: Work, data: Data, spec: dict, base_model: str, fine_tuning: 
 
 def take_model(work: Work, data: Data, spec: dict, model: str) -> None:
     """Takes a classifier as it is for the base."""
+    from ..attention.readout import Readout
     from ..hub.loading import load_classifier
 
     readout, _ = load_classifier(model, "model")
+    if not isinstance(readout, Readout):
+        raise InputError(f"`model` {model} is a classifier of this package: leave `model` out to audit such ones.")
+    readout.require_row()
     readout.model.save_pretrained(work.path)
     data.tokenizer().save_pretrained(work.path)
     (work.path / "metrics.json").write_text(json.dumps({"kept_step": None, "log_history": []}) + "\n")

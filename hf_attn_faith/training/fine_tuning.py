@@ -64,6 +64,7 @@ def fine_tuning_trainer(
         **training_arguments: further `ClassificationTrainingArguments`.
     """
     model = pretrained_classifier(name, train_dataset.features["label"].names, seed)
+    Readout(model, tokenizer).require_row()  # before anything is trained
     if uniform:
         model.config.uniform_readout = True
     readout = Readout(model, tokenizer) if uniform else None
