@@ -14,8 +14,8 @@ from hf_attn_faith.analyses.importance import gradient_importance, leave_one_out
 from hf_attn_faith.analyses.instance_attack import Search, readout_attack
 from hf_attn_faith.analyses.permutation import readout_permutation
 from hf_attn_faith.arguments import TextArguments
+from hf_attn_faith.attention.loading import load_classifier
 from hf_attn_faith.data.preparation import prepare
-from hf_attn_faith.hub.loading import load_classifier
 from hf_attn_faith.prediction import predict
 
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from hf_attn_faith import InputError
 from hf_attn_faith.arguments import AuditArguments
-from hf_attn_faith.hub.loading import load_classifier
+from hf_attn_faith.attention.loading import load_classifier
 from hf_attn_faith.hub.publishing import publish_run
 from hf_attn_faith.report import build, terminal
 from hf_attn_faith.run.audit import run_audit

@@ -28,10 +28,10 @@ from transformers.utils import logging as transformers_logging
 
 from hf_attn_faith import metrics
 from hf_attn_faith.arguments import AuditArguments
+from hf_attn_faith.attention.loading import load_classifier
 from hf_attn_faith.cli.main import main
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.hub import publishing
-from hf_attn_faith.hub.loading import load_classifier
 from hf_attn_faith.hub.model_cards import render_card
 from hf_attn_faith.hub.publishing import publish_run, select_models
 from hf_attn_faith.run.audit import run_audit

@@ -6,7 +6,7 @@ from .output import new_directory
 
 def load_own_attention(options):
     """The model of `model`, which must have attention of its own, and its tokenizer."""
-    from ..hub.loading import load_classifier
+    from ..attention.loading import load_classifier
     from ..models.architectures import is_ours
 
     model, tokenizer = load_classifier(options.model, "model")

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def prepare_data(work: Work, data: dict, word_vectors: str | None, contents: dict, model: str | None = None) -> None:
     """Loads the dataset, trains or loads the tokenizer, encodes the splits, reads the word vectors once; with the
     labels of a given model. `contents` only tells one state of the files from another."""
+    from ..attention.loading import load_config
     from ..data.labels import with_labels_of
     from ..data.preparation import prepare_with_report
     from ..data.word_vectors import read_word_vectors
-    from ..hub.loading import load_config
 
     splits, tokenizer, report = prepare_with_report(DataArguments(**data))
     if model is not None:
@@ -100,8 +100,8 @@ def fine_tune(work: Work, data: Data, spec: dict, base_model: str, fine_tuning: 
 
 def take_model(work: Work, data: Data, spec: dict, model: str) -> None:
     """Takes a classifier as it is for the base."""
+    from ..attention.loading import load_classifier
     from ..attention.readout import Readout
-    from ..hub.loading import load_classifier
 
     readout, _ = load_classifier(model, "model")
     if not isinstance(readout, Readout):

@@ -35,11 +35,11 @@ class Options(FineTunedAdversaryArguments, AdversaryArguments, TextArguments):
 def run(options: Options) -> None:
     output_dir = new_directory(options.output_dir)
     from ...analyses.scores import positive_index
+    from ...attention.loading import load_classifier
     from ...attention.readout import Readout
     from ...data.labels import with_labels_of
     from ...data.preparation import prepare
     from ...data.word_vectors import read_word_vectors
-    from ...hub.loading import load_classifier
     from ...hub.publishing import new_model_repo
     from ...process import set_up
     from ...recipes import adversary_recipe, fine_tuned_adversary_recipe

@@ -1,12 +1,18 @@
 """Loads classifiers that somebody else may have made."""
 
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+)
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, has_file
 
-from ..attention.readout import Readout
 from ..errors import InputError
 from ..models import AttentionClassifierModel  # noqa: F401
 from ..models.architectures import is_ours
+from .readout import Readout
 
 MAKE = "give a classifier of texts that transformers can load without code of its own, with its tokenizer"
 
@@ -31,6 +37,8 @@ def load_classifier(name: str | None, option_name: str):
                 f"`{option_name}` {name} has a config.json that leads to other weights, "
                 f"`{config['transformers_weights']}`: take `transformers_weights` out of it, if you trust the rest."
             )
+        if config.get("model_type") not in CONFIG_MAPPING:
+            raise InputError(f"`{option_name}` {name} has the architecture `{config.get('model_type')}`: {MAKE}.")
         ours = config.get("model_type") in ("lstm_attention", "mlp_attention")
         if not has_file(name, SAFE_WEIGHTS_NAME) and (ours or not has_file(name, SAFE_WEIGHTS_INDEX_NAME)):
             raise InputError(
