@@ -1,11 +1,14 @@
 """How often a verdict is wrong, and how often it is reached: simulated audits of which the truth is known.
 
 python scripts/simulate_verdicts.py --runs 1000 > simulation.md
+python scripts/simulate_verdicts.py --runs 20000 --spreads 0.25 1 4 > spreads.md
 
 Of each design (seeds × adversaries × texts) the share of "ruled out" at the edge of what must not be ruled out, which
 is to be 5 % at most, and the share of right decisions at twice the margin. Models differ by random effects and texts by
 effects that the models share, with spreads as on SST; `heavy` has heavy-tailed effects of texts and of models,
-`unequal` models that spread three times as much on one side.
+`unequal` models that spread three times as much on one side. `--spreads` asks for the worst case of that: how often any
+of an audit's groups of adversaries is falsely found beyond the seeds where texts add nothing to tell the models' means
+apart, by Satterthwaite's degrees of freedom, as the intervals have them, and by Cochran and Cox's critical value.
 """
 
 import argparse
@@ -13,7 +16,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from hf_attn_faith.analyses.bootstrap import f1_difference, mean_difference
 from hf_attn_faith.analyses.verdicts import Margins, judge_gain, judge_loss, rules_out_uniqueness, uniqueness_level
@@ -112,12 +115,39 @@ def simulate(runs: int, seeds=(3, 5, 8), adversaries=(3, 5), texts=(200, 1800), 
     return pd.DataFrame(rows)
 
 
+def by_spread(runs: int, spreads: list[float], seeds=(3, 5, 8), adversaries=(3, 5), groups=(1, GROUPS)) -> pd.DataFrame:
+    """A row a design and spread (standard deviation of adversaries over that of seeds): the share of audits with any
+    false finding, and of groups that are found where the difference is `2 * MARGINS.jsd`."""
+    rows = []
+    for k, s, a, spread in product(groups, seeds, adversaries, spreads):
+        rng, counts = np.random.default_rng([k, s, a]), (a, s - 1)
+        ours = JSD_MODELS * spread * rng.normal(size=(runs, k, a))
+        others = JSD_MODELS * rng.normal(size=(runs, 1, s - 1))
+        parts = [x.var(-1, ddof=1) / n for x, n in zip((ours, others), counts, strict=True)]
+        variance, tail = sum(parts), 1 - (1 - uniqueness_level(k)) / 2
+        freedom = variance**2 / sum(v**2 / (n - 1) for v, n in zip(parts, counts, strict=True))
+        cochran = sum(v * t.ppf(tail, n - 1) for v, n in zip(parts, counts, strict=True)) / variance
+        row = {"groups": k, "seeds": s, "adversaries": a, "spread": spread}
+        for name, quantile in (("Satterthwaite", t.ppf(tail, freedom)), ("Cochran", cochran)):
+            low = ours.mean(-1) - others.mean(-1) - quantile * np.sqrt(variance)
+            row[f"false: {name}"] = (low > 0).any(1).mean()
+            row[f"power: {name}"] = (low + 2 * MARGINS.jsd > 0).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="simulated audits of each design and truth")
     parser.add_argument("--variants", nargs="+", default=["normal"], choices=["normal", "heavy", "unequal"])
+    parser.add_argument("--spreads", nargs="+", type=float, help="of adversaries over seeds, for the worst case alone")
     arguments = parser.parse_args()
-    print(simulate(arguments.runs, variants=arguments.variants).to_markdown(index=False, floatfmt=".3f"))
+    table = (
+        by_spread(arguments.runs, arguments.spreads)
+        if arguments.spreads
+        else simulate(arguments.runs, variants=arguments.variants)
+    )
+    print(table.to_markdown(index=False, floatfmt=".3f"))
 
 
 if __name__ == "__main__":
