@@ -4,6 +4,7 @@ import contextlib
 import gc
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,14 @@ def test_what_the_tables_say(run):
         "uniform", "trained", "base", "permuted", "rationale", "off_rationale",
     ]  # fmt: skip
     assert set(tables["guided_mlp"].seeds) == {2}
+
+
+def test_the_picture_of_the_protocol(run):
+    told = re.findall("<!-- (.*?) -->", (run[0] / "figures" / "summary.svg").read_text(encoding="utf-8"))
+    verdicts = pd.read_csv(run[0] / "tables" / "verdicts.csv")
+    assert [line for line in told if line[0] in SHAPES.values()] == [f"{SHAPES[s]} {s}" for s in verdicts.state]
+    uniform = pd.read_csv(run[0] / "tables" / "uniform_baseline.csv").f1_mean[1]
+    assert any(line.startswith(f"F1 {uniform:.3f}") for line in told)
 
 
 def test_every_model_of_the_run_loads(run):

@@ -138,9 +138,12 @@ class Adversaries(Analysis):
         )
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.draw_without_rendering()  # lays out, so that labels know where they are
-        taken = []
-        for curve in curves:
-            label_points(axes, curve.tvd_mean, curve.jsd_mean, [f"{value:g}" for value in curve.kl_weight], taken)
+        points = [
+            point for curve in curves for point in zip(curve.tvd_mean, curve.jsd_mean, curve.kl_weight, strict=True)
+        ]
         if attack is not None:
-            label_points(axes, attack.tvd, attack.jsd, [f"{value:g}" for value in attack.index], taken)
+            points += zip(attack.tvd, attack.jsd, attack.index, strict=True)
+        if points:
+            x, y, values = zip(*points, strict=True)
+            label_points(axes, x, y, [f"{value:g}" for value in values])
         return figure

@@ -4,6 +4,7 @@ import matplotlib.patches
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.transforms import Bbox
 from scipy.stats import t
 
@@ -99,9 +100,17 @@ def dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
     axes.set_axisbelow(True)
 
 
-def label_points(axes: Axes, x, y, labels: list[str], taken: list[Bbox]) -> None:
-    """Writes a label beside each point, on the first side where it overlaps nothing in `taken`, to which it is added.
-    The limits of the axes must be final."""
+def label_points(axes: Axes, x, y, labels: list[str]) -> None:
+    """Writes a label beside each point, on the first side where it overlaps neither another nor a line. The limits of
+    the axes must be final."""
+    lines = [(line, [line.get_path()]) for line in axes.lines if line.get_linestyle() != "None"]
+    bars = [(bars, bars.get_paths()) for bars in axes.collections if isinstance(bars, LineCollection)]
+    taken = [
+        Bbox([point, point])
+        for artist, paths in lines + bars
+        for path in paths
+        for point in artist.get_transform().transform_path(path).interpolated(30).vertices
+    ]
     sides = [(7, 0), (-7, 0), (0, 9), (0, -9), (7, 8), (-7, 8), (7, -8), (-7, -8), (16, 0), (-16, 0), (0, 18), (0, -18)]
     for at_x, at_y, label in zip(x, y, labels, strict=True):
         for dx, dy in sides:
@@ -110,7 +119,7 @@ def label_points(axes: Axes, x, y, labels: list[str], taken: list[Bbox]) -> None
                 label, (at_x, at_y), (dx, dy), textcoords="offset points", ha=align, va="center", fontsize=7.5
             )
             box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
+            if box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken):
                 break
             if (dx, dy) != sides[-1]:
                 text.remove()

@@ -177,6 +177,8 @@ def _card(
     write_card(directory, facts, model.load(), model.tokenizer(), base_model)
     if spec.role == "base":
         with open(directory / "README.md", "a", encoding="utf-8") as card:
+            if (run.figures / "summary.png").exists():
+                card.write("\n![The audit on one page](figures/summary.png)\n")
             card.write(_published_together(ids, dataset_id))
     return {path.name: path for path in sorted(directory.iterdir())}
 

@@ -13,10 +13,11 @@ from ..data.report import report_table
 from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
+from .protocol_picture import protocol_picture
 from .tables import write_table
 from .training_curves import training_curves
 
-CURVES = "training_curves"
+CURVES, PICTURE = "training_curves", "summary"  # figures of no single analysis
 SUFFIXES = (".csv", ".md", ".tex", ".svg", ".png")
 
 
@@ -58,8 +59,9 @@ def render(run: Run) -> list[Section]:
     figures = {name: figure for section in made for name, figure in section.figures.items()}
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in a script that matplotlib's font lacks
-        if (curves := training_curves(run)) is not None:
-            figures[CURVES] = curves
+        for name, figure in ((PICTURE, protocol_picture(run.results())), (CURVES, training_curves(run))):
+            if figure is not None:
+                figures[name] = figure
         for name, figure in figures.items():
             figure.savefig(run.figures / f"{name}.svg", metadata={"Date": None})
             figure.savefig(run.figures / f"{name}.png", dpi=160)
@@ -68,7 +70,9 @@ def render(run: Run) -> list[Section]:
     if (report := run.data.report()) is not None:
         write_table(report_table(report), run.tables, "data")
     _remove_others(run.tables, {section.analysis.name for section in made}, {a.name for a in protocol.PROTOCOL})
-    _remove_others(run.figures, set(figures), {CURVES, *(n for a in protocol.PROTOCOL for n in a.figure_names)})
+    _remove_others(
+        run.figures, set(figures), {CURVES, PICTURE, *(n for a in protocol.PROTOCOL for n in a.figure_names)}
+    )
     return made
 
 
