@@ -25,6 +25,7 @@ COMMANDS = {
     "permutation": "change of a saved classifier's output when its attention is shuffled",
     "importance": "agreement of a saved classifier's attention with gradients and with leave-one-out",
     "report": "render tables and figures of an audit again, finished or not, and say what they say",
+    "app": "look at single texts on a local page: base, seeds, uniform models and adversaries side by side",
     "publish": "put an audit on the Hub: models with cards, tables, figures, prediction sets",
     "publish-metrics": "put the metrics jsd and tvd on the Hub, for evaluate.load",
 }

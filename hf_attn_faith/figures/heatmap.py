@@ -124,7 +124,7 @@ class Heatmap:
                 for token, weight, shade in zip(self.tokens, self.token_attention[name], shades, strict=True)
             )
             rows.append(
-                f'<tr style="background:#fff"><th style="text-align:right;vertical-align:top">'
+                f'<tr style="background:#fff"><th style="text-align:right;vertical-align:top;white-space:nowrap">'
                 f'{html.escape(_shown(name))}</th><td style="text-align:left;line-height:1.7">{spans}</td></tr>'
             )
         # A notebook's dark theme colours what has no colour of its own.

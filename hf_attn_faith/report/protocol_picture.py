@@ -11,7 +11,7 @@ from ..analyses.bootstrap import Difference
 from ..analyses.verdicts import EQUAL, NEED, PLACE, SHAPES, UNIQUE, interval
 from ..figures.style import COLOURS
 
-NEEDED = ("verdicts", "classifiers", "uniform_baseline", "adversaries", "guided_mlp")
+NEEDED = ("verdicts", "classifiers", "adversaries", "guided_mlp")
 # Of each state; the shape and the word say the same.
 STATE_COLOURS = {"ruled out": "#D55E00", "not ruled out": "#009E73", "undecided": "#0072B2", "not tested": "#666666"}
 QUANTITIES = {
@@ -68,18 +68,13 @@ def protocol_picture(results: Results) -> Figure | None:
 
 def _tests(results: Results) -> dict[str, list[str]]:
     """By reading: which models stand beside the base, in a heading and lines with their numbers."""
-    baseline = results["uniform_baseline"].table.set_index("model")
     instances, adversaries = results["adversaries"].instances, results["adversaries"].table
     guided = results["guided_mlp"].table.set_index("guide")
     of_adversaries = guided[guided.kl_weight.notna()]
     seeds = instances[instances.role == "seed"].groupby("model")[["jsd", "tvd"]].mean()
     failed = int(adversaries.failed.sum())
     return {
-        NEED: [
-            f"uniform weights × {baseline.seeds['uniform']:g}",
-            "the same model, every token alike",
-            f"F1 {baseline.f1_mean['uniform']:.3f} (trained: {baseline.f1_mean['base']:.3f})",
-        ],
+        NEED: _uniform(results),
         UNIQUE: [
             f"adversaries × {adversaries.trained.sum()}, other seeds × {len(seeds)}",
             f"same predictions, other attention{f'; {failed} failed' if failed else ''}",
@@ -97,6 +92,17 @@ def _tests(results: Results) -> dict[str, list[str]]:
             f"F1 {_range(of_adversaries.f1_mean)} (base's: {guided.f1_mean['base']:.3f})",
         ],
     }
+
+
+def _uniform(results: Results) -> list[str]:
+    if "uniform_baseline" not in results:
+        return ["uniform weights × 0"]
+    baseline = results["uniform_baseline"].table.set_index("model")
+    return [
+        f"uniform weights × {baseline.seeds['uniform']:g}",
+        "the same model, every token alike",
+        f"F1 {baseline.f1_mean['uniform']:.3f} (trained: {baseline.f1_mean['base']:.3f})",
+    ]
 
 
 def _range(values) -> str:
