@@ -65,7 +65,7 @@ def test_hostile_texts_over_the_wire(address):
     assert any(NOTE in str(component["props"].get("value")) for component in client.config["components"])
     for text in [*HOSTILE, "${alert(1)}"]:
         parsed = Parsed(client.predict(text, api_name="/compare"))
-        assert parsed.tags <= {"table", "caption", "tr", "th", "td", "span", "br", "p"}
+        assert parsed.tags <= {"table", "caption", "tr", "th", "td", "span", "div", "p"}
         assert parsed.attributes <= {"style", "title"}
     assert "at most" in client.predict("a" * (LONGEST + 1), api_name="/compare")
 

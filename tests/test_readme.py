@@ -111,7 +111,7 @@ def test_the_commands_have_these_options():
     assert used >= {"audit", "train", "adversary", "predict", "attack", "publish", "publish-metrics"}
     for command in commands:
         name, options = command.split()[1], parsed(command)
-        assert name == "report" or (options.namespace if name.startswith("publish") else options.dataset_name)
+        assert name in ("report", "app") or (options.namespace if name.startswith("publish") else options.dataset_name)
     # Named in the text: they belong to the audit, to publishing or to training.
     named = [
         parsed(next(command for command in commands if command.split()[1] == name))

@@ -70,7 +70,7 @@ def compared(text: str, shown: Models) -> str:
     base_spec, base_model = next(iter(shown.models.items()))
     distances = {spec: _distances(row, found[base_spec]) for spec, row in found.items()}
     seeds = [[pair[n] for spec, pair in distances.items() if spec.role == "seed"] for n in range(len(DISTANCES))]
-    parts = [f"<p>The text is cut to {len(encoded[0])} tokens.</p>"] * bool(encoded[0].overflowing)
+    parts = [f"The text is cut to {len(encoded[0])} tokens."] * bool(encoded[0].overflowing)
     for spec, row in found.items():
         tokens, weights = by_word(text, encoded[0], {spec.name: row["token_attention"]})
         said = [_probabilities(row["probabilities"], base_model.config.id2label)]
@@ -85,7 +85,7 @@ def compared(text: str, shown: Models) -> str:
             said.append("trained to attend elsewhere: no explanation")
         # A scale for each: an adversary's 1.00 would pale the base.
         parts.append(heatmap(tokens, weights, "; ".join(said))._repr_html_())
-    return "<br>".join(parts)
+    return "".join(f"<div>{part}</div>" for part in parts)
 
 
 def _distances(row: dict, base: dict) -> tuple[float, float]:
