@@ -138,8 +138,7 @@ def _attention(module, query, key, value, attention_mask, **kwargs):
         causal = kwargs.get("is_causal")
         if query.shape[2] > 1 and (module.is_causal if causal is None else causal):
             place = torch.arange(key.shape[2], device=key.device)
-            rows = place if run.pooled is None else run.pooled
-            visible = place <= rows.view(-1, 1, 1, 1) if run.pooled is not None else place <= place[:, None]
+            visible = place <= (place[:, None] if run.pooled is None else run.pooled.view(-1, 1, 1, 1))
     weights = run.read(scores, visible)
     if weights is not None:
         mixed = (weights.to(run.values.dtype).unsqueeze(2) @ run.values).transpose(1, 2)
