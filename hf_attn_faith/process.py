@@ -1,5 +1,6 @@
 """What is set for a whole process: denormal numbers, memory, threads, garbage collection, who speaks."""
 
+import csv
 import ctypes
 import gc
 import logging
@@ -64,6 +65,11 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def allow_long_cells() -> None:
+    """The csv module refuses cells of more than 128 KiB; a text may be longer."""
+    csv.field_size_limit(sys.maxsize)
 
 
 def quiet_libraries(level: int) -> None:

@@ -32,6 +32,7 @@ from hf_attn_faith.data.preparation import prepare
 from hf_attn_faith.data.word_vectors import read_word_vectors
 from hf_attn_faith.training.classification import accuracy_and_f1, classifier_trainer
 
+SIZES = ("max_train_samples", "max_length", "embedding_size", "hidden_size")
 RULES = ("loss", "f1", "macro f1", "accuracy", "last")
 
 
@@ -66,8 +67,8 @@ def main():
 def name_of(corpus: str) -> str:
     """The folder's name, and what was set besides the sizes."""
     folder, *settings = corpus.replace("--", "").split()
-    set_here = zip(settings[::2], settings[1::2], strict=True)
-    return ", ".join([Path(folder).name, *(f"{k} {Path(v).name}" for k, v in set_here if not k.startswith("max_"))])
+    told = [f"{k} {Path(v).name}" for k, v in zip(settings[::2], settings[1::2], strict=True) if k not in SIZES]
+    return ", ".join([Path(folder).name, *told])
 
 
 def prepare_corpus(corpus: str):

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from helpers.commands import SIZES, frame, write
+from huggingface_hub import HfApi
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -490,6 +491,30 @@ def test_analyses_of_a_saved_model(tmp_path, good, checkpoints, capsys, command)
             assert {row[0] for row in summary["data"]} == {
                 "attention~gradient", "attention~leave_one_out", "gradient~leave_one_out",
             }  # fmt: skip
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_published_model_reads_texts_as_it_was_trained_to(tmp_path, hub, bert, own):
+    """Cut, cleaned and lower-cased, by whatever command, without a word about it."""
+    texts = [f"<b>GOOD</b> film {i} bad" if i % 2 else f"<i>BAD</i> film {i} good" for i in range(48)]
+    table = frame(48).assign(text=texts)
+    data = ["--dataset_name", str(write(tmp_path / "data", "csv", train=table, test=table))]
+    bert.save_pretrained(tmp_path / "bert")
+    settings = (
+        ["--max_length", "2", "--clean_markup"] if own else ["--max_length", "3", "--tokenizer", str(tmp_path / "bert")]
+    )
+    assert main(["train", *data, *settings, *SIZES, "--output_dir", str(tmp_path / "model")]) == 0
+    HfApi().create_repo("tester/short")
+    HfApi().upload_folder(repo_id="tester/short", folder_path=tmp_path / "model")
+    shutil.rmtree(tmp_path / "model")
+
+    model = ["--model", "tester/short", "--output_dir"]
+    assert main(["predict", *data, *model, str(tmp_path / "set")]) == 0
+    predicted = datasets.load_from_disk(tmp_path / "set")
+    assert {len(weights) for weights in predicted["token_attention"]} == {2 if own else 3}
+    assert main(["attack", *data, *model, str(tmp_path / "attack")]) == 0
+    instances = pd.read_parquet(tmp_path / "attack" / "instances.parquet")
+    assert set(instances.length) == {2 if own else 1}
 
 
 def test_options_of_the_analyses(refused, good, checkpoints):

@@ -1,5 +1,7 @@
 """The names and numbers of labels, and those that are missing."""
 
+import json
+
 import datasets
 import pytest
 from helpers.tables import WRITERS, failure, frame, hub, named, names, write
@@ -92,6 +94,16 @@ def test_labels_that_are_no_classes(tmp_path):
         f"{folder}/train.parquet: the column label holds no labels but List(Value('int64')): "
         "name another with `label_column`."
     )
+
+
+def test_labels_of_several_types_in_json(tmp_path):
+    rows = [{"text": f"text {i}", "label": [0, "1", "0", 1.0][i % 4]} for i in range(20)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = load_text_classification(str(tmp_path / "train.jsonl"), test_fraction=0.2)
+    assert names(data) == ["0", "1"]
+    rows[3]["label"] = {"id": 1}
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "holds no labels but" in failure(tmp_path / "train.jsonl", test_fraction=0.2)
 
 
 def test_one_label_only(tmp_path):

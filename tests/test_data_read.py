@@ -116,6 +116,11 @@ def test_empty_files(tmp_path, suffix):
     assert failure(folder) == f"{folder}/test.{suffix} is empty: give texts and labels."
 
 
+def test_a_file_of_no_column(tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    assert failure(tmp_path / "train.json") == f"{tmp_path}/train.json is empty: give texts and labels."
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "json", "jsonl"])
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\x80garbage", b'{"text": "a", '])
 def test_files_that_cannot_be_read(tmp_path, suffix, content):
@@ -201,6 +206,16 @@ def test_other_separators(tmp_path, caplog, separator, suffix):
     assert any("cells are separated by" in message for message in caplog.messages) == (
         (separator, suffix) != ("\t", "tsv")
     )
+
+
+def test_quotation_marks_in_a_tsv_are_kept_and_told(tmp_path, caplog):
+    texts = ['"a", said "b"', '"so ""so"""', "plain", '""'] * 10
+    content = "text\tlabel\n" + "".join(f"{text}\t{number % 2}\n" for number, text in enumerate(texts))
+    assert read_alone(tmp_path / "train.tsv", content) == sorted(texts)
+    assert [message for message in caplog.messages if "quotation" in message] == [
+        f"{tmp_path}/train.tsv: quotation marks are kept as they are, and 10 cells look as if they were put around a "
+        "text whose own are doubled: give the file the ending .csv where they do not belong to it."
+    ]
 
 
 def test_a_comma_that_is_no_separator(tmp_path):
@@ -429,6 +444,13 @@ def test_a_column_that_says_the_split(tmp_path, caplog, column):
     assert f"{path}: the column {column} says the split of every text (train 10, validation 4, test 6)." in (
         caplog.messages
     )
+
+
+@pytest.mark.parametrize("column", ["is_valid", "isTest", "split"])
+def test_a_column_that_may_mean_the_split_and_is_not_used(tmp_path, caplog, column):
+    path = write(tmp_path / "data", "csv", reviews=frame(20, **{column: [0] * 14 + [1] * 6})) + "/reviews.csv"
+    assert load_text_classification(path, test_fraction=0.2).num_rows == {"train": 14, "validation": 2, "test": 4}
+    assert any(message.startswith(f"{path}: the column {column} is not used") for message in caplog.messages)
 
 
 def test_a_column_that_says_something_else(tmp_path):

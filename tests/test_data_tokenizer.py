@@ -120,6 +120,17 @@ def test_load_tokenizer(tmp_path, bert, caplog):
     assert f"The tokenizer {tmp_path / 'no-pad'} has no pad token: <pad> was added as id 2." in caplog.messages
 
 
+def test_special_tokens_that_a_text_mentions_are_characters(tmp_path, bert):
+    """[PAD] in a text would be padding, and [SEP] would get no attention."""
+    bert.save_pretrained(tmp_path / "bert")
+    text = "good [SEP] film [PAD]"
+    assert load_tokenizer(str(tmp_path / "bert"), special_tokens_in_texts=True)(text)["input_ids"] == [2, 4, 3, 5, 0, 3]
+    loaded = load_tokenizer(str(tmp_path / "bert"))
+    loaded.save_pretrained(tmp_path / "model")
+    for tokenizer in (loaded, AutoTokenizer.from_pretrained(tmp_path / "model")):
+        assert tokenizer(text)["input_ids"] == [2, 4, 1, 1, 1, 5, 1, 1, 1, 3]
+
+
 def test_tokenizers_that_cannot_be_loaded(tmp_path, monkeypatch):
     with pytest.raises(InputError) as error:
         load_tokenizer(str(tmp_path))

@@ -95,33 +95,25 @@ def judge_uniqueness(groups: Mapping[str, tuple[Difference, Difference]], margin
         looked_at: the groups that were trained, of which those of one adversary alone are not judged.
     """
     level = uniqueness_level(looked_at)
-    facts = {"margin": margins.tvd, "level": level, "groups": looked_at}
-    quantity = "JSD of adversaries minus JSD of other seeds, to the base"
     found = {name: group for name, group in groups.items() if rules_out_uniqueness(*group, margins)}
+    state: State = "undecided"
     if found:
-        name = max(found, key=lambda name: found[name][0].estimate)
-        jsd, tvd = found[name]
-        return Verdict(
-            UNIQUE, "ruled out", quantity, *jsd, **facts,
-            reason=f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, while "
-            f"their outputs are no further from the base's than other seeds' by more than {margins.tvd:g}: "
-            f"{interval(tvd)} of TVD. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each.",
-        )  # fmt: skip
-    name = max(groups, key=lambda name: groups[name][0].estimate)
-    jsd, tvd = groups[name]
-    if all(jsd.high < margins.jsd or tvd.low > margins.tvd for jsd, tvd in groups.values()):
-        return Verdict(
-            UNIQUE, "not ruled out", quantity, *jsd, **facts,
-            reason=f"Of {looked_at} groups of adversaries every one either attends within {margins.jsd:g} nats of "
-            f"where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. The furthest "
-            f"in attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD.",
-        )  # fmt: skip
-    return Verdict(
-        UNIQUE, "undecided", quantity, *jsd, **facts,
-        reason=f"No group of {looked_at} is shown to attend elsewhere at outputs within {margins.tvd:g} of other "
-        f"seeds', nor is it shown that none does. The furthest in attention ({name}): {interval(jsd)} nats of JSD, "
-        f"{interval(tvd)} of TVD.",
-    )  # fmt: skip
+        state = "ruled out"
+    elif all(jsd.high < margins.jsd or tvd.low > margins.tvd for jsd, tvd in groups.values()):
+        state = "not ruled out"
+    name, (jsd, tvd) = max((found or groups).items(), key=lambda item: item[1][0].estimate)
+    furthest = f"The furthest in attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD."
+    reason = {
+        "ruled out": f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, while "
+        f"their outputs are no further from the base's than other seeds' by more than {margins.tvd:g}: "
+        f"{interval(tvd)} of TVD. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each.",
+        "not ruled out": f"Of {looked_at} groups of adversaries every one either attends within {margins.jsd:g} nats "
+        f"of where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. {furthest}",
+        "undecided": f"No group of {looked_at} is shown to attend elsewhere at outputs within {margins.tvd:g} of other "
+        f"seeds', nor is it shown that none does. {furthest}",
+    }[state]
+    quantity = "JSD of adversaries minus JSD of other seeds, to the base"
+    return Verdict(UNIQUE, state, quantity, *jsd, margin=margins.tvd, level=level, groups=looked_at, reason=reason)
 
 
 def rules_out_uniqueness(jsd: Difference, tvd: Difference, margins: Margins) -> bool:

@@ -122,8 +122,11 @@ def _label_names(source: Source, column: str) -> list[str | None]:
     feature, values = source.data.features[column], source.data[column][:]
     if isinstance(feature, datasets.ClassLabel):
         return [feature.names[value] if value is not None and value >= 0 else None for value in values]
+    # What JSON writes as 1 in one row and as "1" in another is the same label.
+    mixed = isinstance(feature, datasets.Json) and not any(isinstance(value, list | dict) for value in values)
     # A column that is empty throughout has no type.
-    if not isinstance(feature, datasets.Value) or feature.dtype.startswith(("timestamp", "date", "binary")):
+    typed = isinstance(feature, datasets.Value) and not feature.dtype.startswith(("timestamp", "date", "binary"))
+    if not (typed or mixed):
         kind = shortened(str(feature), 60)
         raise InputError(
             f"{source.name}: the column {column} holds no labels but {kind}: name another with `label_column`."

@@ -48,7 +48,8 @@ def prepare_with_report(
     if tokenizer is not None:
         _tell_other_settings(arguments, tokenizer)
     elif arguments.tokenizer is not None:
-        tokenizer = load_tokenizer(arguments.tokenizer)
+        # Columns are joined by its separator.
+        tokenizer = load_tokenizer(arguments.tokenizer, special_tokens_in_texts=len(arguments.text_column or []) > 1)
     clean_markup = _clean_markup(arguments, tokenizer)
     texts, reading = _read(replace(arguments, clean_markup=clean_markup), tokenizer)
     if tokenizer is None:
@@ -85,15 +86,7 @@ def prepare_to_predict(
         split,
         split_made=arguments.test_fraction is not None and split != "train",
         labels=[model.config.id2label[number] for number in range(model.config.num_labels)],
-        dataset_config=arguments.dataset_config,
-        dataset_revision=arguments.dataset_revision,
-        text_column=arguments.text_column,
-        label_column=arguments.label_column,
-        split_column=arguments.split_column,
-        encoding=arguments.encoding,
-        text_separator=_separator(tokenizer),
-        clean_markup=_clean_markup(arguments, tokenizer),
-        seed=arguments.split_seed,
+        **_reading_options(replace(arguments, clean_markup=_clean_markup(arguments, tokenizer)), tokenizer),
     )
     if texts is None:
         return with_labels_of(model.config, prepare(arguments, tokenizer)[0], "model")[split]
@@ -106,21 +99,28 @@ def _read(
 ) -> tuple[datasets.DatasetDict, Reading]:
     return read_text_classification(
         arguments.dataset_name,
-        dataset_config=arguments.dataset_config,
-        dataset_revision=arguments.dataset_revision,
-        text_column=arguments.text_column,
-        label_column=arguments.label_column,
-        split_column=arguments.split_column,
-        encoding=arguments.encoding,
-        text_separator=_separator(tokenizer),
         validation_fraction=arguments.validation_fraction,
         test_fraction=arguments.test_fraction,
         max_train_samples=arguments.max_train_samples,
         max_test_samples=arguments.max_test_samples,
         drop_unlabelled=arguments.drop_unlabelled,
-        clean_markup=arguments.clean_markup,
-        seed=arguments.split_seed,
+        **_reading_options(arguments, tokenizer),
     )
+
+
+def _reading_options(arguments: TextArguments, tokenizer: PreTrainedTokenizerFast | None) -> dict:
+    """What any reader of texts is told, labelled or not."""
+    return {
+        "dataset_config": arguments.dataset_config,
+        "dataset_revision": arguments.dataset_revision,
+        "text_column": arguments.text_column,
+        "label_column": arguments.label_column,
+        "split_column": arguments.split_column,
+        "encoding": arguments.encoding,
+        "text_separator": _separator(tokenizer),
+        "clean_markup": bool(arguments.clean_markup),
+        "seed": arguments.split_seed,
+    }
 
 
 def _separator(tokenizer: PreTrainedTokenizerFast | None) -> str:

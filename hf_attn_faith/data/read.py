@@ -41,6 +41,8 @@ OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 # Columns that may say the split of a row, in files that hold all of them.
 SPLIT_COLUMNS = ("split", "exp_split", "set", "fold", "subset", "partition", "data_split", "dataset_split")
+# And those that say yes or no to one of them, as those of fastai do.
+SPLIT_FLAG = re.compile(rf"is_?({'|'.join(SPLIT_OF_WORD)})")
 # Folders of texts without a label, as the reviews of Maas et al. (2011) have one.
 UNLABELLED_FOLDERS = ("unsup", "unsupervised", "unlabelled", "unlabeled")
 
@@ -443,10 +445,16 @@ def _guessed_split_column(splits: dict[str, Source]) -> str | None:
         return None
     source = splits["train"]
     for column in source.data.column_names:
-        if column.lower() not in SPLIT_COLUMNS:
+        if column.lower() not in SPLIT_COLUMNS and not SPLIT_FLAG.fullmatch(column.lower()):
             continue
         names = _names(source.data, column)
         known = {_split_of(name) for name in names}
+        if "train" not in known:
+            logger.warning(
+                "%s: the column %s is not used: none of its rows says train, as it would have to for its splits.",
+                source.name,
+                column,
+            )
         if "train" not in known or known == {"train"}:
             continue
         if None in known:

@@ -7,9 +7,9 @@ import itertools
 import json
 import logging
 import re
-import sys
 
 from ..errors import InputError, shortened
+from ..process import allow_long_cells
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def read_csv(content: bytes, name: str, encoding: str | None = None, tab: bool =
     Raises:
         InputError: a row with more or fewer cells than the header; a quotation mark that swallows rows.
     """
-    csv.field_size_limit(sys.maxsize)  # a text may be longer than 128 KiB
+    allow_long_cells()
     lines = io.StringIO(decoded(content, name, encoding), newline="")
     head = list(itertools.islice(lines, 100))
     preamble, separator = _preamble(head, name)
@@ -107,10 +107,24 @@ def read_csv(content: bytes, name: str, encoding: str | None = None, tab: bool =
             suspects.append((line, [part.rstrip("\r\n") for part in physical]))
         rows.append(cells)
     _refuse_swallowed(name, len(header), rows, suspects, separator)
+    if quoting == csv.QUOTE_NONE:
+        _tell_of_quoted(name, rows)
     if len(set(header)) < len(header):
         twice = next(cell for number, cell in enumerate(header) if cell in header[:number])
         raise InputError(f"{name} has two columns called {shortened(twice, 60)}{_headless(header, rows)}: rename one.")
     return {column: [cells[i] or None for cells in rows] for i, column in enumerate(header)}
+
+
+def _tell_of_quoted(name: str, rows: list[list[str]]) -> None:
+    """Tells of cells that a spreadsheet seems to have quoted: marks around them, and all those inside are doubled."""
+    number = sum(bool(re.fullmatch(r'"([^"]|"")*""([^"]|"")*"', cell)) for cells in rows for cell in cells)
+    if number:
+        logger.warning(
+            "%s: quotation marks are kept as they are, and %d cells look as if they were put around a text whose own "
+            "are doubled: give the file the ending .csv where they do not belong to it.",
+            name,
+            number,
+        )
 
 
 def _preamble(head: list[str], name: str) -> tuple[int, str | None]:
@@ -245,7 +259,7 @@ def read_json(content: bytes, name: str, encoding: str | None = None) -> dict[st
         places, what = range(len(value)) if isinstance(value, list) else (), "row"
     if not isinstance(value, list):
         raise InputError(f"{name} holds {shortened(repr(value), 40)} and no rows: give a list of objects.")
-    if not value:
+    if value in ([], [{}]):
         raise InputError(f"{name} is empty: give texts and labels.")
     for place, row in zip(places, value, strict=True):
         if not isinstance(row, dict):

@@ -91,18 +91,24 @@ def train_word_tokenizer(
     )
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, special_tokens_in_texts: bool = False) -> PreTrainedTokenizerBase:
     """An existing fast tokenizer, by the name of a Hub repo or a folder, padding on the right and
     giving what the classifiers take.
 
     One without a pad token (GPT-2's) gets a new `<pad>`, not its end token: that one may stand in texts, where it
     would be taken for padding. The classifiers are trained from scratch and have a row for it.
 
+    Args:
+        special_tokens_in_texts: whether a text that says "[SEP]" means the token, as one of several columns does;
+            otherwise these are characters like others.
+
     Raises:
         InputError: it cannot be loaded, or is not a fast tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, model_input_names=MODEL_INPUT_NAMES)
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, model_input_names=MODEL_INPUT_NAMES, split_special_tokens=not special_tokens_in_texts
+        )
     except Exception as error:  # whatever it may be: a folder or repo holds what somebody else put there
         raise InputError(
             f"`tokenizer` {name} cannot be loaded ({one_line(error)}): give a folder with tokenizer.json or the name "
