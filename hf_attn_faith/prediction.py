@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .data.collation import AttentionCollator, refuse_padding
+from .data.encode import label_column
 from .errors import InputError
 
 
@@ -98,18 +99,7 @@ def check_encoded(dataset) -> str | None:
             f"The dataset has no column input_ids, only {', '.join(dataset.column_names)}: tokenise it, for instance "
             "by `encode`."
         )
-    names = [name for name in ("label", "labels") if name in dataset.column_names]
-    if len(names) == 2:
-        raise InputError("The dataset has a column label and a column labels: remove one of them.")
-    for name in names:
-        kind = dataset.features[name]
-        dtype = kind.dtype.removeprefix("large_") if isinstance(kind, datasets.ClassLabel | datasets.Value) else "list"
-        if not dtype.startswith(("int", "uint", "bool", "null")):
-            raise InputError(
-                f"The column {name} of the dataset holds {dtype} values, such as {str(dataset[name][:1])[:60]}: give "
-                "each label's number, from 0 on, as `encode` does."
-            )
-    return names[0] if names else None
+    return label_column(dataset)
 
 
 def with_base_outputs(dataset: datasets.Dataset, base_model, batch_size: int = 128, progress: bool = True):

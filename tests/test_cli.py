@@ -494,7 +494,7 @@ def test_analyses_of_a_saved_model(tmp_path, good, checkpoints, capsys, command)
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_published_model_reads_texts_as_it_was_trained_to(tmp_path, hub, bert, own):
+def test_a_published_model_reads_texts_as_it_was_trained_to(tmp_path, hub, bert, caplog, own):
     """Cut, cleaned and lower-cased, by whatever command, without a word about it."""
     texts = [f"<b>GOOD</b> film {i} bad" if i % 2 else f"<i>BAD</i> film {i} good" for i in range(48)]
     table = frame(48).assign(text=texts)
@@ -508,13 +508,15 @@ def test_a_published_model_reads_texts_as_it_was_trained_to(tmp_path, hub, bert,
     HfApi().upload_folder(repo_id="tester/short", folder_path=tmp_path / "model")
     shutil.rmtree(tmp_path / "model")
 
+    caplog.clear()
     model = ["--model", "tester/short", "--output_dir"]
     assert main(["predict", *data, *model, str(tmp_path / "set")]) == 0
     predicted = datasets.load_from_disk(tmp_path / "set")
     assert {len(weights) for weights in predicted["token_attention"]} == {2 if own else 3}
     assert main(["attack", *data, *model, str(tmp_path / "attack")]) == 0
-    instances = pd.read_parquet(tmp_path / "attack" / "instances.parquet")
-    assert set(instances.length) == {2 if own else 1}
+    cut = f": 48 of 48 texts were cut to `max_length` {2 if own else 3} tokens."
+    assert sum(message.endswith(cut) for message in caplog.messages) == 2
+    assert not any("trained under" in message or "<unk>" in message for message in caplog.messages)
 
 
 def test_options_of_the_analyses(refused, good, checkpoints):

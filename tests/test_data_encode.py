@@ -2,6 +2,7 @@ import logging
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -17,6 +18,25 @@ TEXTS = ["The film, it's good.", "the end of the film", "Don't see it!"]
 def dataset(*texts, **columns):
     columns = {"text": list(texts), "label": [0] * len(texts), **columns}
     return datasets.Dataset.from_dict(columns).cast_column("label", datasets.ClassLabel(names=["no", "yes"]))
+
+
+def test_tables_of_a_notebook():
+    tokenizer = train_word_tokenizer(TEXTS)
+    table = pd.DataFrame({"text": TEXTS, "labels": [True, False, True]})
+    for data in (table, datasets.Dataset.from_pandas(table), table.astype({"labels": "uint8"})):
+        encoded = encode(data, tokenizer)
+        assert encoded["label"][:] == [1, 0, 1] and encoded["length"][:] == [6, 5, 4]
+    for column, values, said in (
+        ("text", ["a", "b", None], "The dataset, column text, row 2 (from 0) holds None, no text: fill it in or take"),
+        ("labels", ["no", "yes", "no"], "The column labels of the dataset holds string values, such as ['no']: give"),
+        ("label", [1, 0, 1], "The dataset has a column label and a column labels: remove one of them."),
+    ):
+        with pytest.raises(InputError) as error:
+            encode(table.assign(**{column: values}), tokenizer)
+        assert str(error.value).startswith(said)
+    with pytest.raises(InputError) as error:
+        encode({"train": table.rename(columns={"text": "sentence"})}, tokenizer)
+    assert str(error.value).startswith("The train has no column text, only sentence, labels: rename")
 
 
 def test_encode(caplog):

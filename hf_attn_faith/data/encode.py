@@ -4,10 +4,11 @@ import logging
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from ..errors import InputError
+from ..errors import InputError, shortened
 from .tokenizer import one_line, special_token_ids, text_settings
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int | None = No
     logged.
 
     Args:
-        data: a `Dataset` of `text` and optionally `row`, `label` and `rationale` (see `load_text_classification`), or a
-            `DatasetDict` of such.
+        data: a `Dataset` (or `DataFrame`) of `text` and optionally `row`, `label` (or `labels`) and `rationale` (see
+            `load_text_classification`), or a dictionary of such.
         tokenizer: a fast tokenizer.
         max_length: longer texts are cut to so many tokens, those the tokenizer adds included; by default to the
             tokenizer's own `model_max_length`, or to 512 where it has none. It stays with the tokenizer, as its
@@ -36,7 +37,8 @@ def encode(data, tokenizer: PreTrainedTokenizerBase, max_length: int | None = No
         all the text's tokens, and that is logged.
 
     Raises:
-        InputError: a split without any token; a `max_length` that leaves no room beside the special tokens.
+        InputError: no column `text`, a row of it that is no text, labels that are no numbers; a split without any
+            token; a `max_length` that leaves no room beside the special tokens.
     """
     if max_length is None:
         max_length = text_settings(tokenizer).get("max_length", MAX_LENGTH)
@@ -71,6 +73,23 @@ def token_report(encoded: datasets.Dataset, tokenizer: PreTrainedTokenizerBase) 
     }
 
 
+def label_column(dataset: datasets.Dataset) -> str | None:
+    """The column of the labels, `label` or `labels`, if there is one. Raises `InputError` for both, and for labels that
+    are no whole numbers."""
+    names = [name for name in ("label", "labels") if name in dataset.column_names]
+    if len(names) == 2:
+        raise InputError("The dataset has a column label and a column labels: remove one of them.")
+    for name in names:
+        kind = dataset.features[name]
+        dtype = kind.dtype.removeprefix("large_") if isinstance(kind, datasets.ClassLabel | datasets.Value) else "list"
+        if not dtype.startswith(("int", "uint", "bool", "null")):
+            raise InputError(
+                f"The column {name} of the dataset holds {dtype} values, such as {str(dataset[name][:1])[:60]}: give "
+                f'each label\'s number, from 0 on, as dataset.class_encode_column("{name}") does.'
+            )
+    return names[0] if names else None
+
+
 def rationale_attention(offsets, spans, inside: bool = True) -> np.ndarray | None:
     """Uniform weights over the tokens that overlap a span, or over those that overlap none.
 
@@ -90,7 +109,14 @@ def rationale_attention(offsets, spans, inside: bool = True) -> np.ndarray | Non
 
 
 def _encode(dataset, tokenizer, split):
-    has_label, has_rationale = "label" in dataset.column_names, "rationale" in dataset.column_names
+    if isinstance(dataset, pd.DataFrame):
+        dataset = datasets.Dataset.from_pandas(dataset, preserve_index=False)
+    if "text" not in dataset.column_names:
+        raise InputError(
+            f"The {split} has no column text, only {shortened(', '.join(dataset.column_names), 100)}: rename the one "
+            "that holds the texts."
+        )
+    label, has_rationale = label_column(dataset), "rationale" in dataset.column_names
     ids, cut, weights = [], [], {"rationale_attention": [], "off_rationale_attention": []}
     uniform = dict.fromkeys(weights, 0)
     for first in range(0, len(dataset), BATCH):
@@ -98,6 +124,12 @@ def _encode(dataset, tokenizer, split):
         try:
             encoded = tokenizer(rows["text"], truncation=True, return_token_type_ids=False, return_attention_mask=False)
         except Exception as error:  # the Rust library raises nothing more special
+            for row, text in enumerate(rows["text"], first):
+                if not isinstance(text, str):
+                    raise InputError(
+                        f"The {split}, column text, row {row} (from 0) holds {shortened(repr(text), 40)}, no text: "
+                        "fill it in or take the row out."
+                    ) from error
             raise InputError(
                 f"The `tokenizer` cannot read the texts of {split} ({one_line(error)}): give one that has a token for "
                 "unknown words."
@@ -116,7 +148,7 @@ def _encode(dataset, tokenizer, split):
     lengths = np.array([len(row) for row in ids])
     columns = {
         "row": pa.array(dataset["row"][:] if "row" in dataset.column_names else range(len(dataset)), pa.int64()),
-        **({"label": pa.array(dataset["label"][:], pa.int64())} if has_label else {}),
+        **({"label": pa.array(dataset[label][:]).cast(pa.int64())} if label else {}),
         "length": pa.array(lengths),
         "cut": pa.array(cut),
         "input_ids": _list_array(ids, lengths),
@@ -126,8 +158,8 @@ def _encode(dataset, tokenizer, split):
         columns |= {name: _list_array(rows, lengths) for name, rows in weights.items()}
     table = pa.table(columns)
     features = datasets.Features.from_arrow_schema(table.schema)
-    if has_label:
-        features["label"] = dataset.features["label"]
+    if label and isinstance(dataset.features[label], datasets.ClassLabel):
+        features["label"] = dataset.features[label]
     encoded = datasets.Dataset(table, info=datasets.DatasetInfo(features=features))
 
     report = token_report(encoded, tokenizer)
