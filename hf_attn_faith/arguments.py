@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 from .errors import InputError
@@ -259,11 +260,18 @@ class AuditArguments(
         None, "Stages made at a time, each by a process of its own (default: by the CPUs or GPUs, and the memory)."
     )
     num_threads: int = option(1, "Threads of PyTorch, for each of the workers.")
+    report_to: Literal["none", "tensorboard", "trackio"] = option(
+        "none",
+        "Where the losses of all trainings go too: event files in OUTPUT_DIR/models/NAME/logs, or Trackio on this "
+        "machine. Nothing is made public.",
+    )
 
     def __post_init__(self):
         super().__post_init__()
         if not self.output_dir:
             raise InputError("`output_dir` is missing: name a directory for the run.")
+        if self.report_to != "none" and find_spec(self.report_to) is None:
+            raise InputError(f"`report_to` {self.report_to} is not installed: pip install {self.report_to}.")
         require_at_least(self, 1, "num_seeds", "adversary_seeds", "num_workers")
         if self.adversary_start is None:
             self.adversary_start = ["warm"] if self.model and not self.base_model else ["other-seed", "warm"]

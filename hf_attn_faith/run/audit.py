@@ -83,7 +83,8 @@ def plan(config: AuditArguments) -> list[Stage]:
     predicted: dict[ModelSpec, Stage] = {}
 
     def add(name, function, open, inputs, settings, cost) -> Stage:
-        made.append(Stage(name, function, open, inputs, settings, config.seed, cost=cost))
+        told = {"cost": cost, "report_to": config.report_to}
+        made.append(Stage(name, function, open, inputs, settings, config.seed, **told))
         return made[-1]
 
     def train(spec: ModelSpec, function, inputs: dict, cost: float, **settings) -> Stage:

@@ -17,11 +17,15 @@ class Work:
         path: the directory to write. It is moved into its place when the stage is finished.
         seed: of everything random in the stage.
         tell: to be called with the share that is done, from 0 to 1.
+        report_to: where a training's losses go too, as in `TrainingArguments`; `project` and `name` are what they go by.
     """
 
     path: Path
     seed: int
     tell: Callable[[float], None]
+    report_to: str = "none"
+    project: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class Stage:
         run_seed: the stage's own seed derives from it and the name.
         version: to be raised when the same inputs and settings come to give another result.
         cost: how long it takes beside other stages, for the time left.
+        report_to: where a training's losses go too; no result depends on it.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Stage:
     run_seed: int
     version: int = 1
     cost: float = 1.0
+    report_to: str = "none"
 
     @cached_property
     def hash(self) -> str:

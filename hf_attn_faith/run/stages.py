@@ -176,7 +176,26 @@ def _train_quietly(work: Work, trainer: Trainer) -> None:
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Tell)
+    _report(work, trainer)
     train_and_save(trainer, work.path)
+
+
+def _report(work: Work, trainer: Trainer) -> None:
+    """What `report_to` of Trainer does, kept on this machine."""
+    trainer.args.report_to = [] if work.report_to == "none" else [work.report_to]
+    trainer.args.project, trainer.args.run_name = work.project, work.name
+    match work.report_to:
+        case "tensorboard":
+            from torch.utils.tensorboard import SummaryWriter
+            from transformers.integrations import TensorBoardCallback
+
+            # Trainer's own place goes with the checkpoints.
+            trainer.add_callback(TensorBoardCallback(SummaryWriter(str(work.path / "logs"))))
+        case "trackio":
+            from transformers.integrations import TrackioCallback
+
+            trainer.args.trackio_static_space_id = False  # by default a push to the Hub makes a public Space of it
+            trainer.add_callback(TrackioCallback())
 
 
 def predict_model(

@@ -55,7 +55,8 @@ def _make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
         marker.write_text(stage.hash)
     started = time.monotonic()
     try:
-        stage.function(Work(work, stage.seed, tell), **stage.opened(run.path), **stage.settings)
+        told = (stage.report_to, run.path.resolve().name, place.name)
+        stage.function(Work(work, stage.seed, tell, *told), **stage.opened(run.path), **stage.settings)
         marker.unlink()
         facts = {
             "hash": stage.hash,
