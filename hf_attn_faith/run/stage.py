@@ -17,7 +17,7 @@ class Work:
         path: the directory to write. It is moved into its place when the stage is finished.
         seed: of everything random in the stage.
         tell: to be called with the share that is done, from 0 to 1.
-        report_to: where a training's losses go too, as in `TrainingArguments`; `project` and `name` are what they go by.
+        report_to: where a training's losses go too, under `project` and `name`.
     """
 
     path: Path
