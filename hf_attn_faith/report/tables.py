@@ -8,17 +8,18 @@ import pandas as pd
 def write_table(table: pd.DataFrame, directory: Path, name: str) -> None:
     """Writes `NAME.csv`, `.md` and `.tex`."""
     table.to_csv(directory / f"{name}.csv", index=False)
-    _rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
+    rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
     (directory / f"{name}.md").write_text(markdown(table) + "\n", encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:
     """A table as people read it, numbers rounded."""
-    cells = _rounded(table).map(lambda text: " ".join(text.split()).replace("|", r"\|"))
+    cells = rounded(table).map(lambda text: " ".join(text.split()).replace("|", r"\|"))
     return cells.to_markdown(index=False, disable_numparse=True)
 
 
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+def rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Its cells as text."""
     return table.apply(lambda column: column.map(_text(column.name)))
 
 

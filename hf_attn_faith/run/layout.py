@@ -129,6 +129,16 @@ class Run:
         return bool(self.settings.get("base_model") or self.settings.get("model"))
 
     @property
+    def told_settings(self) -> dict:
+        """The settings as others may read them: the rest of a local path says more about a machine than is anybody's
+        business."""
+        local = {"output_dir", *(self.record("data") or {})["settings"]["contents"]}
+        return {
+            name: Path(value).expanduser().absolute().name if name in local and value else value
+            for name, value in self.settings.items()
+        }
+
+    @property
     def protocol_path(self) -> Path:
         return self.path / "protocol.yaml"
 
