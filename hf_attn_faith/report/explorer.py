@@ -48,7 +48,9 @@ def explorer(run: Run, adversaries: Result, with_text: bool, room: int) -> Explo
     specs = [spec for role in ("base", "seed", "adversary") for spec in run.specs() if spec.role == role]
     sets = [run.predictions(spec).splits()["test"] for spec in specs]
     distances = {name: group for name, group in adversaries.instances.groupby("model")}
-    trained = [name for name, group in distances.items() if (group.role == "adversary").all() and not group.failed.any()]
+    trained = [
+        name for name, group in distances.items() if (group.role == "adversary").all() and not group.failed.any()
+    ]
     columns = _of_all(sets[0], [distances[name] for name in trained or distances])
     drawn = draw(columns, SEED)[:CARRIED]
     header = {
@@ -104,17 +106,20 @@ def _of_all(base: datasets.Dataset, distances: list[pd.DataFrame]) -> dict[str, 
 
 def _of_carried(sets, specs, distances, index: np.ndarray) -> dict[str, np.ndarray]:
     """Text by text, model by model: prediction, its probability, TVD and JSD to the base; then the weights."""
-    outputs = np.array([np.array(part.select(index)["probabilities"][:]).reshape(len(index), -1) for part in sets])
+    labels = len(sets[0].features["label"].names)
+    outputs = np.array([np.array(part.select(index)["probabilities"][:]).reshape(-1, labels) for part in sets])
     # The base is no distance from itself.
     far = {
-        name: np.array([np.asarray(distances[s.name][name])[index] if s.name in distances else np.zeros(len(index)) for s in specs])
+        name: np.array(
+            [np.asarray(distances[s.name][name])[index] if s.name in distances else np.zeros(len(index)) for s in specs]
+        )
         for name in ("tvd", "jsd")
     }
     weights = [part.select(index)["token_attention"][:] for part in sets]
     texts = [np.array(weights_of_model[n], np.float32) for n in range(len(index)) for weights_of_model in weights]
     return {
-        "answer": outputs.argmax(-1).T.astype(np.uint16) if len(index) else np.zeros(0, np.uint16),
-        "probability": _steps(outputs.max(-1).T, 1, np.uint16) if len(index) else np.zeros(0, np.uint16),
+        "answer": outputs.argmax(-1).T.astype(np.uint16),
+        "probability": _steps(outputs.max(-1).T, 1, np.uint16),
         "text_tvd": _steps(far["tvd"].T, 1, np.uint16),
         "text_jsd": _steps(far["jsd"].T, LN2, np.uint16),
         # A square root leaves small weights their differences.

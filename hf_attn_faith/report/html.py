@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
 from .build import CURVES, Section
-from .explorer import Explorer, explorer
+from .explorer import explorer
 from .inline_svg import inline_svg
 from .tables import rounded
 from .terminal import notes
@@ -121,10 +121,12 @@ def _figures(run: Run, sections: list[Section]) -> list[list[Markup]]:
     with matplotlib.rc_context(STYLE | {"svg.fonttype": "none"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
         return [
-            [inline_svg(figure, name, f"{section.analysis.title}: {name.replace('_', ' ')}; the numbers are in the table")
-             for name, figure in section.figures.items()]
+            [
+                inline_svg(figure, name, f"{section.analysis.title}, a figure; its numbers are in the table")
+                for name, figure in section.figures.items()
+            ]
             for section in sections
-        ]  # fmt: skip
+        ]
 
 
 def _curves(run: Run) -> Markup | None:

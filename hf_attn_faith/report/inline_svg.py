@@ -4,8 +4,8 @@ import io
 import re
 import xml.etree.ElementTree as ElementTree
 
-from matplotlib.figure import Figure
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # What is drawn in greys follows the page's light or dark.
@@ -24,7 +24,8 @@ def inline_svg(figure: Figure, name: str, title: str) -> Markup:
     """
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
-    root = ElementTree.fromstring(file.getvalue())
+    # A label may hold what XML does not.
+    root = ElementTree.fromstring(re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "�", file.getvalue().decode()))
     # The style sheet would be the whole page's, the metadata are nobody's.
     for parent in list(root.iter()):
         for child in list(parent):

@@ -1,6 +1,6 @@
 // The text explorer: what is carried in #data, filtered and drawn. Everything of the data goes in by textContent.
 "use strict";
-const LN2 = Math.LN2, PRINTED = 50;
+const LN2 = Math.LN2, PRINTED = 10;
 const theme = document.getElementById("theme");
 theme.hidden = false;
 const dark = () => (document.documentElement.dataset.theme ||

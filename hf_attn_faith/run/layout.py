@@ -7,7 +7,7 @@
       models/NAME/                 a complete repo each: loads alone with the Auto classes
       predictions/NAME/SPLIT/      prediction sets; the base's for test has its token logits
       analyses/NAME/               summary.json, instances.parquet
-      tables/  figures/            rendered from the analyses, again at any time
+      tables/  figures/  report.html   rendered from the analyses, again at any time
 
 Every directory of the first kind holds a `stage.json`: it is finished.
 """

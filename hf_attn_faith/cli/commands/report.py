@@ -19,7 +19,9 @@ class Options:
 
     tables: bool = option(False, "Print all tables, and a sentence on each.")
     with_text: bool = option(False, "Put the words of the texts into report.html, too; whoever gets it reads them.")
-    report_megabytes: float = option(5.0, "How large report.html may be; it carries as many texts as that has room for.")
+    report_megabytes: float = option(
+        5.0, "How large report.html may be; it carries as many texts as that has room for."
+    )
     open: bool = option(False, "Open report.html in the browser.")
 
 
