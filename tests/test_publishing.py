@@ -272,6 +272,30 @@ def test_prediction_sets_hold_no_text_unless_asked(hub, run):
         publish_run(run, "tester", with_text=True)
 
 
+def test_the_report_as_a_space(hub, run, tmp_path, without_pictures):
+    copy = Path(shutil.copytree(run, tmp_path / "tiny"))
+    with pytest.raises(InputError, match="does not exist: make it by `hf-attn-faith report"):
+        publish_run(copy, "tester", space="static")
+    (copy / "report.html").write_text(f"<p>This file {publishing.REPORT_WITH_TEXT}.</p>")
+    with pytest.raises(InputError, match="or give `with_text`"):
+        publish_run(copy, "tester", space="static")
+    assert hub.requests == []
+    (copy / "report.html").write_text("<p>numbers</p>")
+    addresses = publish_run(copy, "tester", models=["base"], space="static")
+    assert addresses[-1] == "https://huggingface.co/spaces/tester/tiny-report"
+    space = hub.repos["space", "tester/tiny-report"]
+    assert space.sdk == "static" and space.contents()["index.html"] == b"<p>numbers</p>"
+    base = hub.repos["model", "tester/tiny-base"].commits[-1].oid
+    assert f"tester/tiny-base/tree/{base}" in space.contents()["README.md"].decode()
+
+
+def test_a_report_with_texts_is_recognised():
+    template = Path(publishing.__file__).parent.parent / "report" / "report.html.jinja"
+    if not template.exists():
+        pytest.skip("there is no report.html yet")
+    assert publishing.REPORT_WITH_TEXT in template.read_text(encoding="utf-8")
+
+
 def test_a_dry_run_contacts_nobody(hub, run, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     before = snapshot(run)

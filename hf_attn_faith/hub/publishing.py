@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import datasets
+import yaml
 from huggingface_hub import DatasetCardData, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Nothing else ever goes up, least of all a pickle.
 SUFFIXES = {".csv", ".json", ".md", ".parquet", ".png", ".py", ".safetensors", ".svg", ".tex", ".txt"}
 COLUMNS = ["row", "label", "probabilities", "token_attention"]
+# What report.html says where it holds texts.
+REPORT_WITH_TEXT = "holds texts of the data"
 WEBSITE = "https://huggingface.co"
 
 
@@ -34,6 +37,7 @@ class Repo:
     id: str
     type: Literal["model", "dataset", "space"]
     files: dict[str, Path]
+    sdk: Literal["gradio", "static"] | None = None
 
     def __str__(self):
         size = sum(path.stat().st_size for path in self.files.values())
@@ -47,6 +51,7 @@ def publish_run(
     private: bool = False,
     with_predictions: bool = False,
     with_text: bool = False,
+    space: Literal["static"] | None = None,
     dry_run: bool = False,
 ) -> list[str]:
     """Publishes a finished audit as the repos `namespace/RUN-MODEL`, RUN being the name of its directory, and
@@ -60,6 +65,7 @@ def publish_run(
         private: make the repos private.
         with_predictions: the models' prediction sets too, a configuration a model, a split a split.
         with_text: the texts with them, as the tokens that the models read.
+        space: `static` for the report as the Space `namespace/RUN-report`.
         dry_run: print the repos and their files, and contact nobody.
 
     Returns:
@@ -69,12 +75,15 @@ def publish_run(
         InputError: the run is not finished or damaged, has no such model, or the Hub refuses.
     """
     run = Run.open(Path(run_dir).resolve())
-    if with_text and not with_predictions:
+    if with_text and not with_predictions and space is None:
         raise InputError("`with_text` adds texts to the prediction sets: give `with_predictions` too.")
+    if space is not None:
+        _check_report(run, with_text)
     specs = select_models(run, models)
     ids = {spec.name: f"{namespace}/{run.path.name}-{spec.name}" for spec in specs}
     dataset_id = f"{namespace}/{run.path.name}-predictions" if with_predictions else None
-    for repo_id in filter(None, [*ids.values(), dataset_id]):
+    space_id = f"{namespace}/{run.path.name}-report" if space else None
+    for repo_id in filter(None, [*ids.values(), dataset_id, space_id]):
         try:
             validate_repo_id(repo_id)
         except HFValidationError as error:
@@ -89,12 +98,13 @@ def publish_run(
         _warn_of_vocabulary()
     addresses = []
     with TemporaryDirectory() as scratch:
-        scratch, base_revision = Path(scratch), None
+        scratch, base_revision, commits = Path(scratch), None, {}
         for number, (spec, files) in enumerate(model_files.items(), start=1):
             files |= _card(run, spec, ids, dataset_id, base_revision, scratch / spec.name)
             if spec.role == "base":
                 files |= _tables_and_figures(run)
             commit = _upload(Repo(ids[spec.name], "model", files), f"{number}/{len(ids)}", private, dry_run)
+            commits[ids[spec.name]] = commit
             if spec.role == "base":
                 base_revision = commit
             addresses.append(_url(ids[spec.name], "model"))
@@ -102,6 +112,10 @@ def publish_run(
             files = _prediction_files(run, specs, ids, with_text, scratch / "predictions")
             _upload(Repo(dataset_id, "dataset", files), "prediction sets", private, dry_run)
             addresses.append(_url(dataset_id, "dataset"))
+        if space_id is not None:
+            files = _space_files(run, commits, scratch / "space")
+            _upload(Repo(space_id, "space", files, "static"), "report", private, dry_run)
+            addresses.append(_url(space_id, "space"))
     return addresses
 
 
@@ -131,7 +145,7 @@ def publish_metrics(namespace: str) -> list[str]:
     folders = metric_folders()
     for number, (name, folder) in enumerate(folders.items(), start=1):
         files = {path.name: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
-        _upload(Repo(f"{namespace}/{name}", "space", files), f"{number}/{len(folders)}")
+        _upload(Repo(f"{namespace}/{name}", "space", files, "gradio"), f"{number}/{len(folders)}")
     return [_url(f"{namespace}/{name}", "space") for name in folders]
 
 
@@ -195,6 +209,24 @@ def _published_together(ids: dict[str, str], dataset_id: str | None) -> str:
 def _tables_and_figures(run: Run) -> dict[str, Path]:
     paths = sorted(path for directory in (run.tables, run.figures) for path in directory.glob("*"))
     return {str(path.relative_to(run.path)): path for path in paths if path.suffix in SUFFIXES}
+
+
+def _check_report(run: Run, with_text: bool) -> None:
+    if not run.report.exists():
+        raise InputError(f"{run.report} does not exist: make it by `hf-attn-faith report {run.path}`.")
+    if not with_text and REPORT_WITH_TEXT in run.report.read_text(encoding="utf-8"):
+        raise InputError(f"{run.report} holds texts of the data: make it again without them, or give `with_text`.")
+
+
+def _space_files(run: Run, commits: dict[str, str | None], directory: Path) -> dict[str, Path]:
+    """The report as the Space's page, and the commits of the models that it speaks of."""
+    directory.mkdir()
+    metadata = {"title": run.path.name, "sdk": "static", "models": list(commits), "tags": ["hf-attn-faith"]}
+    rows = [f"- {_url(repo_id, 'model')}/tree/{commit or 'main'}" for repo_id, commit in commits.items()]
+    text = "The report of an audit by `hf_attn_faith`, of these models:"
+    card = "\n".join(["---", yaml.safe_dump(metadata, sort_keys=False), "---", "", text, "", *rows, ""])
+    (directory / "README.md").write_text(card, encoding="utf-8")
+    return {"README.md": directory / "README.md", "index.html": run.report}
 
 
 def _prediction_files(
@@ -274,8 +306,7 @@ def _upload(repo: Repo, place: str, private: bool = False, dry_run: bool = False
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path)
         # `None` leaves the choice to the organisation's default.
-        sdk = "gradio" if repo.type == "space" else None
-        api.create_repo(repo.id, repo_type=repo.type, private=private or None, space_sdk=sdk, exist_ok=True)
+        api.create_repo(repo.id, repo_type=repo.type, private=private or None, space_sdk=repo.sdk, exist_ok=True)
         if private and not api.repo_info(repo.id, repo_type=repo.type).private:
             raise InputError(f"{_url(repo.id, repo.type)} exists and is public: make it private, or drop `private`.")
         message = "Publish with hf-attn-faith"

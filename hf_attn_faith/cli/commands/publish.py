@@ -5,6 +5,7 @@ examples:
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ...arguments import option
 from ..hub import require_namespace, show_progress
@@ -27,6 +28,9 @@ class Options:
     private: bool = option(False, "Make the repos private.")
     with_predictions: bool = option(False, "Their prediction sets too, as the dataset NAMESPACE/RUN-predictions.")
     with_text: bool = option(False, "And the texts in them, as the tokens that the models read.")
+    space: Literal["static"] | None = option(
+        None, "The report too, as the Space NAMESPACE/RUN-report, a page without texts unless --with_text is given."
+    )
     dry_run: bool = option(False, "List the repos and their files, and contact nobody.")
 
 
