@@ -127,6 +127,8 @@ function start(data) {
     if (model.role !== "base") {
       who.append(make("br"), `JSD ${number((data.text_jsd[at] / 65535) * LN2)}, TVD ${number(data.text_tvd[at] / 65535)}`);
     }
+    // A scale of its own makes even uniform weights dark.
+    who.append(make("br"), `darkest: ${number(largest)}`);
     if (model.role === "adversary") {
       who.append(make("span", { className: "warning" }, model.failed
         ? "⚠ an adversary that failed to train: no evidence" : "⚠ an adversary: misleading on purpose"));
