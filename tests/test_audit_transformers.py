@@ -91,6 +91,8 @@ def test_a_given_model_is_the_base_as_it_is(run, folder):
     # What needs the uniform model is left open, and said.
     states = other.results()["verdicts"].table.set_index("reading").state
     assert states["the task needs attention"] == "not tested"
+    build.render(other)
+    assert (other.figures / "training_curves.png").exists()
 
 
 def test_it_is_published_with_cards_that_warn(run, folder, capsys):

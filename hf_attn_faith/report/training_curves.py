@@ -10,8 +10,10 @@ from ..specs import by_group
 
 
 def training_curves(run: Run) -> Figure | None:
-    """A panel for each group of models that differ in their seed alone; None where there is no model."""
-    groups = by_group(run.specs())
+    """A panel for each group of models that differ in their seed alone; None where none was trained. A base that was
+    given as it is has no history."""
+    histories = {spec: run.model(spec).history() for spec in run.specs()}
+    groups = by_group(spec for spec, history in histories.items() if history["log_history"])
     if not groups:
         return None
     columns = min(4, len(groups))
@@ -20,7 +22,7 @@ def training_curves(run: Run) -> Figure | None:
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes, (group, specs) in zip(panels.flat, groups.items(), strict=False):
         for spec in specs:
-            history = run.model(spec).history()
+            history = histories[spec]
             logs = [log for log in history["log_history"] if "eval_loss" in log]
             epochs, losses = np.array([(log["epoch"], log["eval_loss"]) for log in logs]).T
             (line,) = axes.plot(epochs, losses, linewidth=1, alpha=0.8)
