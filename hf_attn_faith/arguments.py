@@ -259,6 +259,9 @@ class AuditArguments(
     num_workers: int | None = option(
         None, "Stages made at a time, each by a process of its own (default: by the CPUs or GPUs, and the memory)."
     )
+    ray: str | None = option(
+        None, "Workers on a Ray cluster: `local`, `auto` or an address; its machines share the directory of the run."
+    )
     num_threads: int = option(1, "Threads of PyTorch, for each of the workers.")
     report_to: Literal["none", "tensorboard", "trackio"] = option(
         "none",

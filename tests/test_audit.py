@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -294,7 +295,7 @@ def test_two_at_once_on_one_directory(copied):
 
 
 def test_dry_run_says_what_is_left(copied, tmp_path):
-    assert "time left: unknown" in describe(config(tmp_path / "nothing"))
+    assert re.search(r"Time left: about \d+ (seconds|minutes)\.$", describe(config(tmp_path / "nothing")))
     assert not (tmp_path / "nothing").exists()
     said = describe(config(copied, kl_weights=[0.02, 0.04]))
     assert "done  models/base" in said
@@ -447,23 +448,25 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [0, 4])
+@pytest.mark.parametrize("kills", [0, 30])
 def test_two_workers_end_in_the_same_tables(finished, tmp_path, kills):
-    """Also where some of them are killed, at random moments: their stages are made by others."""
+    """Also where they are killed, or the driver, at random moments: others go on with what they did."""
     run = tmp_path / "run"
     command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run), "--num_workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and kills:
-        time.sleep(1 + random.random())
-        for worker in workers(process)[:1]:
-            worker.kill()
-            kills -= 1
-    _, said = process.communicate(timeout=300)
-    # The same stage may be hit twice; then it is named, and the command goes on from there.
-    while process.returncode:
-        assert "its process was ended by SIGKILL, twice: too little memory for --num_workers 2?" in said
-        process = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        said = process.stderr
+    ended, said = None, ""
+    while ended != 0:
+        # The same stage may be hit twice; then it is named, and the command goes on from there.
+        assert ended in (None, -signal.SIGKILL) or "ended by SIGKILL, twice: too little memory for --num_wo" in said
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and kills:
+            time.sleep(random.uniform(0.2, 1.5))
+            working = workers(process)
+            if working:
+                # One kill of eight is the driver's.
+                (process if kills % 8 == 0 else random.choice(working)).kill()
+                kills -= 1
+        _, said = process.communicate(timeout=300)
+        ended = process.returncode
     assert tables(run) == tables(finished)
     assert not list(run.rglob(".*.unfinished"))
 

@@ -95,8 +95,25 @@ def test_bad_config_files(tmp_path, refused, content, message):
 
 
 def test_two_config_files(tmp_path, refused):
-    said = refused("audit", "--config", tmp_path / "a.yaml", "--config", tmp_path / "b.yaml")
+    said = refused("train", "--config", tmp_path / "a.yaml", "--config", tmp_path / "b.yaml")
     assert said.startswith("--config is given twice: put all settings into one file (")
+
+
+def test_a_sweep_has_an_audit_for_each_config(tmp_path, monkeypatch, refused):
+    files = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for file in files:
+        file.write_text(f"dataset_name: planted\noutput_dir: {file.stem}\nseed: 7\n")
+    given = []
+    monkeypatch.setattr("hf_attn_faith.run.audit.describe", lambda *configs: given.extend(configs) or "")
+    assert main(["audit", "--config", *map(str, files), "--num_seeds", "2", "--dry_run"]) == 0
+    assert [(config.output_dir, config.seed, config.num_seeds) for config in given] == [("a", 7, 2), ("b", 7, 2)]
+    said = refused("audit", "--config", *files, "--output_dir", tmp_path / "out")
+    assert said == "--output_dir on the line is that of one audit: name one in each --config instead."
+    assert "--output_dir" in refused("audit", "--config", files[0], files[0]) and "two audits" in refused(
+        "audit", "--config", files[0], files[0]
+    )
+    files[1].write_text("dataset_name: planted\noutput_dir: b\nnum_workers: 3\n")
+    assert refused("audit", "--config", *files).startswith("--num_workers differs from audit to audit")
 
 
 def parsed(monkeypatch, *argv):

@@ -100,8 +100,8 @@ def parsed(line):
     program, name, *argv = shlex.split(line, comments=True)
     assert program == "hf-attn-faith"
     command = importlib.import_module(f"hf_attn_faith.cli.commands.{name.replace('-', '_')}")
-    parser = parsing.Parser(command.Options, name, command.PATHS, cli.COMMANDS[name], "")
-    return parsing.parse(parser, command.Options, command.PATHS, argv)[1]
+    parser = parsing.Parser(command.Options, name, command.PATHS, cli.COMMANDS[name], "", name in cli.SWEEPS)
+    return parsing.parse(parser, command.Options, command.PATHS, argv)[1][0]
 
 
 def test_the_commands_have_these_options():

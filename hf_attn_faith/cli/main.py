@@ -24,12 +24,13 @@ COMMANDS = {
     "attack": "text by text, the attention furthest from a saved classifier's that leaves its output alone",
     "permutation": "change of a saved classifier's output when its attention is shuffled",
     "importance": "agreement of a saved classifier's attention with gradients and with leave-one-out",
-    "report": "render tables and figures of an audit again, finished or not, and say what they say",
+    "report": "render tables and figures of an audit again, finished or not, and say what they say; compare several",
     "app": "look at single texts on a local page: base, seeds, uniform models and adversaries side by side",
     "publish": "put an audit on the Hub: models with cards, tables, figures, prediction sets",
     "publish-metrics": "put the metrics jsd and tvd on the Hub, for evaluate.load",
 }
 RESUMABLE = ("audit", "publish", "publish-metrics")
+SWEEPS = ("audit",)  # take several --config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         from ..process import quiet_libraries
 
         quiet_libraries(logging.INFO)
-        command.run(*paths, given)
+        command.run(*paths, *given)
         sys.stdout.flush()
         return 0
     except InputError as error:
@@ -97,7 +98,8 @@ def _usage() -> str:
 
 
 def _parser(name: str, command: ModuleType) -> parsing.Parser:
-    return parsing.Parser(command.Options, name, command.PATHS, COMMANDS[name], (command.__doc__ or "").strip())
+    examples = (command.__doc__ or "").strip()
+    return parsing.Parser(command.Options, name, command.PATHS, COMMANDS[name], examples, name in SWEEPS)
 
 
 def _with_dashes(message: str, options: list[str]) -> str:

@@ -29,11 +29,15 @@ class Parser(argparse.ArgumentParser):
     Args:
         options_class: a dataclass. Every field becomes an option, in the group of the class that brings it; those that
             have to be given come first.
-        command: its name. paths: what stands before the options. does: what it does. examples: shown below the options.
+        command: its name. does: what it does. examples: shown below the options.
+        paths: what stands before the options; one that ends in ... stands for itself and any number more.
+        several: whether it takes several --config.
     """
 
-    def __init__(self, options_class: type, command: str, paths: tuple[str, ...], does: str, examples: str):
-        self.command, self.flags = command, {"--help"}
+    def __init__(
+        self, options_class: type, command: str, paths: tuple[str, ...], does: str, examples: str, several: bool
+    ):
+        self.command, self.several, self.flags = command, several, {"--help"}
         super().__init__(
             usage=" ".join(["hf-attn-faith", command, *paths, "[options]"]),
             description=textwrap.fill(f"{does[0].upper()}{does[1:]}.", _width()),
@@ -55,10 +59,16 @@ class Parser(argparse.ArgumentParser):
         if hints:
             self.flags.add("--config")
             text = "YAML file of options; those on the line override it. (Here, defaults stand in brackets.)"
-            self.add_argument("--config", action="append", metavar="FILE", help=text)
-        if "keep_best_by" in hints:
+            if several:
+                text = f"One {command} or several, a {text}"
+            self.add_argument("--config", action="extend", nargs="+" if several else 1, metavar="FILE", help=text)
+        presets = [
+            path.stem
+            for path in sorted(PRESETS.glob("*.yaml"))
+            if yaml.safe_load(path.read_text()).keys() <= hints.keys()
+        ]
+        if presets:
             self.flags.add("--preset")
-            presets = [path.stem for path in PRESETS.glob("*.yaml")]
             self.add_argument(
                 "--preset", choices=presets, help="Settings by name; --config and the line override them."
             )
@@ -127,17 +137,18 @@ def names(options_class: type) -> list[str]:
     return [field.name for field in fields(options_class)] if is_dataclass(options_class) else []
 
 
-def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: list[str]) -> tuple[list[str], Any]:
-    """The paths that a command begins with, and its options, from its --config and its line.
+def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: list[str]) -> tuple[list[str], list[Any]]:
+    """The paths that a command begins with, and its options, from its line and its --config: for each file one.
 
     Raises:
         InputError: what does not fit.
     """
     before = next((number for number, token in enumerate(argv) if token.startswith("-")), len(argv))
     given_paths, argv = (argv[:before], argv[before:]) if paths else ([], argv)
-    if len(given_paths) != len(paths):
+    if len(given_paths) < len(paths) or (len(given_paths) > len(paths) and not paths[-1].endswith("...")):
         raise InputError(f"usage: {parser.usage}.")
-    given_paths = [expand_path(name, path) for name, path in zip(paths, given_paths, strict=True)]
+    paths = (*paths, *paths[-1:] * (len(given_paths) - len(paths)))
+    given_paths = [expand_path(name.rstrip("."), path) for name, path in zip(paths, given_paths, strict=True)]
     argv = [_with_underscores(token) for token in argv]
     for token in argv:
         flag = token.partition("=")[0]
@@ -145,16 +156,17 @@ def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: lis
             raise InputError(f"unknown option {flag}{suggestion(flag, parser.flags)}.")
     on_the_line = vars(parser.parse_args(argv))
     files = on_the_line.pop("config", [])
-    if len(files) > 1:
+    if len(files) > 1 and not parser.several:
         parser.error("--config is given twice: put all settings into one file")
-    if preset := on_the_line.pop("preset", None):
-        files = [str(PRESETS / f"{preset}.yaml"), *files]
     hints = get_type_hints(options_class)
-    given: dict[str, Any] = {}
-    for path in files:
-        given |= _read_config(path, hints)
-    given |= {name: _value(name, hints[name], written) for name, written in on_the_line.items()}
-    return given_paths, options_class(**given)
+    preset: dict[str, Any] = {}
+    if name := on_the_line.pop("preset", None):
+        preset = _read_config(str(PRESETS / f"{name}.yaml"), hints)
+    line = {name: _value(name, hints[name], written) for name, written in on_the_line.items()}
+    if len(files) > 1 and "output_dir" in line:
+        raise InputError("`output_dir` on the line is that of one audit: name one in each --config instead.")
+    configs = [_read_config(path, hints) for path in files] or [{}]
+    return given_paths, [options_class(**preset | config | line) for config in configs]
 
 
 def _with_underscores(token: str) -> str:

@@ -73,6 +73,15 @@ def overlap_warnings(report: dict) -> list[str]:
     ]
 
 
+def sampling_note(report: dict | None) -> str | None:
+    """A sentence for whoever reads the results of a sample; None where all texts are there."""
+    drawn = [row for row in (report or {"left_out": []})["left_out"] if row["reason"].startswith("not drawn by")]
+    if not drawn:
+        return None
+    told = ", ".join(f"{row['rows']:,} texts were {row['reason']}" for row in drawn)
+    return f"A sample of the texts, not all of them: {told}."
+
+
 def report_table(report: dict) -> pd.DataFrame:
     """A row a split: its texts, labels, lengths in tokens, and the texts of it that stand elsewhere too."""
     rows = []

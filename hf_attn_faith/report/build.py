@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from ..analyses import protocol
 from ..analyses.base import Analysis, Result
-from ..data.report import report_table
+from ..analyses.verdicts import Verdicts
+from ..data.report import report_table, sampling_note
 from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
@@ -65,9 +66,11 @@ def render(run: Run) -> list[Section]:
         for name, figure in figures.items():
             figure.savefig(run.figures / f"{name}.svg", metadata={"Date": None})
             figure.savefig(run.figures / f"{name}.png", dpi=160)
+    report = run.data.report()
     for section in made:
-        write_table(section.result.table, run.tables, section.analysis.name)
-    if (report := run.data.report()) is not None:
+        note = sampling_note(report) if section.analysis.name == Verdicts.name else None
+        write_table(section.result.table, run.tables, section.analysis.name, note)
+    if report is not None:
         write_table(report_table(report), run.tables, "data")
     _remove_others(run.tables, {section.analysis.name for section in made}, {a.name for a in protocol.PROTOCOL})
     _remove_others(

@@ -5,11 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 
-def write_table(table: pd.DataFrame, directory: Path, name: str) -> None:
-    """Writes `NAME.csv`, `.md` and `.tex`."""
+def write_table(table: pd.DataFrame, directory: Path, name: str, note: str | None = None) -> None:
+    """Writes `NAME.csv`, `.md` and `.tex`; a note stands below that which people read, `.md`."""
     table.to_csv(directory / f"{name}.csv", index=False)
     rounded(table).to_latex(directory / f"{name}.tex", index=False, escape=True)
-    (directory / f"{name}.md").write_text(markdown(table) + "\n", encoding="utf-8")
+    below = f"\n{note}\n" if note else ""
+    (directory / f"{name}.md").write_text(markdown(table) + "\n" + below, encoding="utf-8")
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 
 from ..analyses.verdicts import Verdicts
-from ..data.report import report_table
+from ..data.report import report_table, sampling_note
 from ..run.layout import Run
 from .build import Section
 from .tables import markdown
@@ -38,12 +38,15 @@ def all_tables(run: Run, sections: list[Section]) -> list[str]:
 
 def notes(run: Run) -> list[str]:
     """What whoever reads the verdicts must know before."""
+    told = []
+    if sampled := sampling_note(run.data.report()):
+        told += [sampled, ""]
     first = run.first_margins
     now = {name: run.settings[name] for name in first}
-    if now == first:
-        return []
-    told = ", ".join(f"{name} {first[name]:g}, now {value:g}" for name, value in now.items() if value != first[name])
-    return [f"The margins of the verdicts have been changed since the run began: {told}.", ""]
+    if now != first:
+        changed = (f"{name} {first[name]:g}, now {value:g}" for name, value in now.items() if value != first[name])
+        told += [f"The margins of the verdicts have been changed since the run began: {', '.join(changed)}.", ""]
+    return told
 
 
 def summary(sections: list[Section]) -> list[str]:

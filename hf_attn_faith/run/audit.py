@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import product
@@ -27,8 +29,8 @@ from ..errors import InputError
 from ..guides import GUIDES, Guide
 from ..process import set_up
 from ..specs import ModelSpec
-from . import stages, store
-from .executors import InProcess, Local, run_stages
+from . import estimate, stages, store
+from .executors import Executor, InProcess, Local, run_stages
 from .layout import Data, PredictionSets, Run, SavedModel
 from .progress import Progress
 from .stage import Stage
@@ -38,6 +40,8 @@ WORKER_MEMORY = 1.5e9
 # Of a transformer, beside that of an LSTM: what an epoch costs.
 FINE_TUNED = 15.0
 MARGINS = ("margin_f1", "margin_tvd", "margin_jsd")
+# What audits that are made together have in common.
+SHARED = ("ray", "num_workers", "num_threads")
 ALL_SPLITS = ("train", "validation", "test")
 
 
@@ -209,9 +213,57 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
             were made with other settings, unless `overwrite`, and where another process works in the directory.
         StageError: a stage failed.
     """
-    run = Run(Path(config.output_dir))
-    planned = plan(config)
-    set_up(config.num_threads)
+    ((run, error),) = run_audits([config], overwrite, progress).items()
+    if error is not None:
+        raise error
+    return run
+
+
+def run_audits(
+    configs: list[AuditArguments], overwrite: bool = False, progress: bool = True
+) -> dict[Run, Exception | None]:
+    """The same for several audits, with all their stages in one queue. What ends one of them leaves the others alone.
+
+    Returns:
+        What `run_audit` would raise for each run; None where it is finished.
+
+    Raises:
+        InputError: the audits cannot be made together.
+    """
+    _refuse_clashes(configs)
+    set_up(configs[0].num_threads)
+    ended: dict[Run, Exception | None] = {Run(Path(config.output_dir)): None for config in configs}
+    planned: dict[Run, list[Stage]] = {}
+    with ExitStack() as held:
+        for run, config in zip(ended, configs, strict=True):
+            try:
+                stages = plan(config)
+                held.enter_context(_held(run, ended))
+                store.remove_damaged(stages, run)
+                if store.finished_hash(stages[0], run) == stages[0].hash:
+                    _check(config, run)  # before anything is taken away
+                store.remove_outdated(stages, run, overwrite)
+                _write_protocol(config, run)
+                planned[run] = stages
+            except InputError as error:
+                ended[run] = error
+        if planned:
+            ended |= _make(planned, dict(zip(ended, configs, strict=True)), progress)
+    return ended
+
+
+def _refuse_clashes(configs: list[AuditArguments]) -> None:
+    places = [Path(config.output_dir).resolve() for config in configs]
+    if twice := next((place for place in places if places.count(place) > 1), None):
+        raise InputError(f"`output_dir` {twice} is that of two audits: give each its own.")
+    for name in SHARED:
+        if len({getattr(config, name) for config in configs}) > 1:
+            raise InputError(f"`{name}` differs from audit to audit, which share their workers: give it once, for all.")
+
+
+@contextmanager
+def _held(run: Run, ended: dict[Run, Exception | None]) -> Iterator[None]:
+    """The directory of a run, locked. If it was empty, it is so again after a mistake has ended the run."""
     existed = run.path.exists()
     try:
         run.path.mkdir(parents=True, exist_ok=True)
@@ -221,43 +273,46 @@ def run_audit(config: AuditArguments, overwrite: bool = False, progress: bool = 
     if entries and not entries & {run.settings_path.name, store.LOCK}:
         raise InputError(f"`output_dir` {run.path} is not empty and holds no audit: name a new directory.")
     with store.locked(run):
-        try:
-            store.remove_damaged(planned, run)
-            if store.finished_hash(planned[0], run) == planned[0].hash:
-                _check(config, run)  # before anything is taken away
-            store.remove_outdated(planned, run, overwrite)
-            _write_protocol(config, run)
-            _make(planned, run, config, progress)
-        except InputError:
-            # Under the lock: who is refused it must not take away what its holder has begun.
-            if not entries:
-                shutil.rmtree(run.path)
-                if existed:
-                    run.path.mkdir()
-            raise
-    return run
+        yield
+        # Under the lock: who is refused it must not take away what its holder has begun.
+        if isinstance(ended[run], InputError) and not entries:
+            shutil.rmtree(run.path)
+            if existed:
+                run.path.mkdir()
 
 
-def _make(planned: list[Stage], run: Run, config: AuditArguments, progress: bool) -> None:
-    data, *_ = planned
-    if store.finished_hash(data, run) is not None:
-        _write_settings(config, run)
-    unfinished = [stage for stage in planned if store.finished_hash(stage, run) is None]
-    bar = Progress(unfinished, progress)
+def _make(planned: dict[Run, list[Stage]], configs: dict[Run, AuditArguments], progress: bool) -> dict[Run, Exception]:
+    runs = {stage: run for run, stages in planned.items() for stage in stages}
+    unfinished = {stage: run for stage, run in runs.items() if store.finished_hash(stage, run) is None}
+    for run, (data, *_) in planned.items():
+        if data not in unfinished:
+            _write_settings(configs[run], run)
+    executor = _executor(next(iter(configs.values())), len(unfinished))
+    bar = Progress(unfinished, executor.slots, progress)
 
     def done(stage: Stage) -> None:
         bar.done(stage)
-        if stage is data:
-            _check(config, run)
-            _write_settings(config, run)
+        run = runs[stage]
+        if stage is planned[run][0]:
+            _check(configs[run], run)
+            _write_settings(configs[run], run)
 
-    slots = min(config.num_workers or default_workers(), len(unfinished))
-    executor = Local(slots, config.num_threads) if slots > 1 else InProcess()
     try:
-        run_stages(planned, run, executor, bar.begun, done)
+        return run_stages(runs, executor, bar.begun, done)
     finally:
         executor.close()
         bar.close()
+
+
+def _executor(config: AuditArguments, stages: int) -> Executor:
+    if config.ray and stages:
+        try:
+            from .ray_executor import Ray
+        except ModuleNotFoundError as error:
+            raise InputError("`ray` needs the package of that name: pip install 'hf-attn-faith[ray]'.") from error
+        return Ray(config.ray, config.num_workers, config.num_threads)
+    slots = min(config.num_workers or default_workers(), stages)
+    return Local(slots, config.num_threads) if slots > 1 else InProcess()
 
 
 def default_workers() -> int:
@@ -286,11 +341,24 @@ def _check(config: AuditArguments, run: Run) -> None:
         raise InputError(f"`word_vectors` have {width} dimensions: give `embedding_size` {width}.")
 
 
-def describe(config: AuditArguments) -> str:
-    """The stages of an audit, which are done, and about how long the rest takes, judged by those that are done."""
-    run = Run(Path(config.output_dir))
-    planned = plan(config)
-    lines, cost, done_cost, done_seconds = [], 0.0, 0.0, 0.0
+def describe(*configs: AuditArguments) -> str:
+    """The stages of audits that are made together, which are done, and about how long the rest takes: judged by those
+    that are done or, where none is, measured on few texts in a temporary folder, which takes about a minute."""
+    _refuse_clashes(list(configs))
+    told, left = [], {}
+    for config in configs:
+        run = Run(Path(config.output_dir))
+        planned = plan(config)
+        seconds = estimate.from_finished(planned, run) or estimate.by_pilots(planned, config, plan)
+        left |= {s: seconds[s] for s in planned if store.finished_hash(s, run) != s.hash}
+        told += [*_states(planned, run), f"{len(planned)} stages.", _power(config, planned, run), ""]
+    slots = configs[0].num_workers or default_workers()
+    return "\n".join([*told, f"Time left: {estimate.told(left, slots)}."])
+
+
+def _states(planned: list[Stage], run: Run) -> list[str]:
+    """A line a stage."""
+    lines = []
     for stage in planned:
         match store.finished_hash(stage, run):
             case None:
@@ -301,17 +369,13 @@ def describe(config: AuditArguments) -> str:
                 state = "damaged: to do again"
             case _:
                 state = "to do again" if stage.derived else "made with other settings"
-        if state == "done":
-            done_cost += stage.cost
-            done_seconds += (run.record(stage.name) or {})["seconds"]
-        else:
-            cost += stage.cost
         lines.append(f"{state:>24}  {stage.name}")
-    left = (
-        f"about {cost * done_seconds / done_cost / 60:.0f} minutes" if done_cost else "unknown before the first stage"
-    )
+    return lines
+
+
+def _power(config: AuditArguments, planned: list[Stage], run: Run) -> str:
     texts = len(run.data.split("test")) if store.finished_hash(planned[0], run) else None
     groups = len(set(config.kl_weights)) * len(set(config.adversary_start))
     said = power.told(config.num_seeds, config.adversary_seeds, groups, texts or 1000, config.margin_tvd)
     assumed = "" if texts else " (1,000 test texts are assumed before the data are read.)"
-    return "\n".join([*lines, f"{len(planned)} stages; time left: {left}.", said + assumed])
+    return said + assumed

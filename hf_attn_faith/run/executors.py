@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from multiprocessing.connection import Connection
@@ -18,6 +19,7 @@ from typing import Protocol
 from ..errors import InputError
 from . import store, worker
 from .layout import Run
+from .schedule import longest_ways
 from .stage import Stage
 from .store import StageError
 
@@ -124,54 +126,53 @@ def _outcome(connection: Connection, tell: Callable[[float], None]) -> Exception
 
 
 def run_stages(
-    stages: list[Stage],
-    run: Run,
+    runs: dict[Stage, Run],
     executor: Executor,
     begun: Callable[[Stage], Callable[[float], None]],
     done: Callable[[Stage], None],
-) -> None:
-    """Makes the stages that are not finished, those with the longest way to the end first.
+) -> dict[Run, Exception]:
+    """Makes the stages that are not finished, of one run or several, those with the longest way to the end first.
 
     Args:
-        stages: with all that they read.
+        runs: the run of each stage; with all that they read, parents before their children.
         begun: told of a stage that begins; returns whom to tell its share.
-        done: told of a finished stage, before those that read it begin; what it raises ends the run.
+        done: told of a finished stage, before those that read it begin; a mistake that it raises ends the run.
 
-    Raises:
-        InputError: a mistake of the user, found by a stage: nothing else begins.
-        StageError: stages failed. Those that read them were not made, all others were.
+    Returns:
+        What ended a run, for those that did not end well: an `InputError`, after which nothing else of it began, or a
+        `StageError`: stages failed, those that read them were not made, all others were.
     """
-    way = _longest_ways(stages)
-    waiting = sorted((s for s in stages if store.finished_hash(s, run) is None), key=lambda s: -way[s])
-    unmade, running, failures = set(waiting), {}, []
-    while waiting or running:
+    way = longest_ways({stage: stage.cost for stage in runs})
+    waiting = sorted((s for s, run in runs.items() if store.finished_hash(s, run) is None), key=lambda s: -way[s])
+    unmade, running = set(waiting), {}
+    mistakes: dict[Run, Exception] = {}
+    failures: dict[Run, list[Exception]] = {}
+    while True:
         ready = [stage for stage in waiting if unmade.isdisjoint(stage.parents())]
         for stage in ready[: executor.slots - len(running)]:
             waiting.remove(stage)
-            running[executor.submit(stage, run, begun(stage))] = stage
-        if not running:
-            break  # what is left reads a stage that failed
+            running[executor.submit(stage, runs[stage], begun(stage))] = stage
+        if all(runs[stage] in mistakes for stage in running.values()):
+            break  # what is left reads a stage that failed, or nobody waits for
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             stage = running.pop(future)
-            error = future.exception()
-            if isinstance(error, InputError):
-                raise error
-            if error is not None:
-                failures.append(error)
-                continue
-            unmade.remove(stage)
-            done(stage)
-    if failures:
-        # Often one cause, such as a full disk, has felled them all.
-        more = f"; {len(failures) - 1} other stages failed too" if len(failures) > 1 else ""
-        held_up = f"; not made, since they need one of these: {len(waiting)} more" if waiting else ""
-        raise StageError(f"{failures[0]}{more}{held_up}") from failures[0]
+            try:
+                future.result()
+                done(stage)
+                unmade.remove(stage)
+            except InputError as error:
+                mistakes.setdefault(runs[stage], error)
+                waiting = [other for other in waiting if runs[other] != runs[stage]]
+            except Exception as error:
+                failures.setdefault(runs[stage], []).append(error)
+    held_up = Counter(runs[stage] for stage in waiting)
+    return {run: _failure(errors, held_up[run]) for run, errors in failures.items()} | mistakes
 
 
-def _longest_ways(stages: list[Stage]) -> dict[Stage, float]:
-    """The cost from the beginning of each stage to the end of the last one that needs it, on the longest way."""
-    way = {stage: stage.cost for stage in stages}
-    for stage in reversed(stages):  # children come after their parents
-        for parent in stage.parents():
-            way[parent] = max(way[parent], parent.cost + way[stage])
-    return way
+def _failure(errors: list[Exception], held_up: int) -> StageError:
+    # Often one cause, such as a full disk, has felled them all.
+    more = f"; {len(errors) - 1} other stages failed too" if len(errors) > 1 else ""
+    waiting = f"; not made, since they need one of these: {held_up} more" if held_up else ""
+    failure = StageError(f"{errors[0]}{more}{waiting}")
+    failure.__cause__ = errors[0]
+    return failure

@@ -1,40 +1,70 @@
 """How far an audit is."""
 
+import time
 from collections.abc import Callable
 
 from tqdm.auto import tqdm
 
+from .layout import Run
+from .schedule import makespan
 from .stage import Stage
 
 
 class Progress:
-    """One bar over the whole audit, by the cost of its stages."""
+    """One bar over all stages, by their cost: what each worker does, and the time left by the schedule.
 
-    def __init__(self, unfinished: list[Stage], shown: bool):
-        self.number, self.total = 0, len(unfinished)
-        self.shares: dict[Stage, float] = {}
+    Args:
+        unfinished: the stages to make, parents before their children, and the run of each.
+        slots: how many are made at a time.
+    """
+
+    def __init__(self, unfinished: dict[Stage, Run], slots: int, shown: bool):
+        self.runs, self.slots = unfinished, slots
+        self.left = {stage: stage.cost for stage in unfinished}
+        self.begun_at: dict[Stage, float] = {}  # of those at work
+        self.busy = 0.0  # seconds of all workers, for stages that are done
         self.bar = tqdm(
-            total=sum(stage.cost for stage in unfinished) + 1e-6,  # shares do not add up to the last digit
+            total=sum(self.left.values()) + 1e-6,  # shares do not add up to the last digit
             disable=not shown,
-            bar_format="{percentage:3.0f}% |{bar:24}| {elapsed}, {remaining} left: {desc}",
-            smoothing=0,  # stages take their time unevenly: by the mean of all so far
+            bar_format="{percentage:3.0f}% |{bar:16}| {elapsed}, {desc}",
         )
 
     def begun(self, stage: Stage) -> Callable[[float], None]:
         """Tells of a stage that begins; what it returns tells of its share."""
-        self.number += 1
-        self.bar.set_description_str(f"{stage.name} ({self.number} of {self.total})")
-        self.shares[stage] = 0.0
+        self.begun_at[stage] = time.monotonic()
+        self._show()
 
         def tell(share: float) -> None:
-            self.bar.update((share - self.shares[stage]) * stage.cost)
-            self.shares[stage] = share
+            left = (1 - share) * stage.cost
+            self.bar.update(self.left[stage] - left)
+            self.left[stage] = left
+            self._show()
 
         return tell
 
     def done(self, stage: Stage) -> None:
-        self.bar.update((1 - self.shares[stage]) * stage.cost)
-        self.shares[stage] = 1.0
+        self.busy += time.monotonic() - self.begun_at.pop(stage)
+        self.bar.update(self.left.pop(stage))
+        self._show()
+
+    def _show(self) -> None:
+        if self.bar.disable:
+            return
+        doing = ", ".join(f"{self._name(stage)} {1 - self.left[stage] / stage.cost:.0%}" for stage in self.begun_at)
+        finished = len(self.runs) - len(self.left)
+        self.bar.set_description_str(f"{self._time_left()} left: {finished} of {len(self.runs)} done; {doing}")
+
+    def _name(self, stage: Stage) -> str:
+        several = len(set(self.runs.values())) > 1
+        return f"{self.runs[stage].path.name}/{stage.name}" if several else stage.name
+
+    def _time_left(self) -> str:
+        """By what a unit of cost has taken so far."""
+        if not self.bar.n:
+            return "?"
+        now = time.monotonic()
+        seconds = self.busy + sum(now - begun_at for begun_at in self.begun_at.values())
+        return tqdm.format_interval(makespan(self.left, self.slots) * seconds / self.bar.n)
 
     def close(self) -> None:
         self.bar.close()

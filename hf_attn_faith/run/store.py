@@ -63,11 +63,7 @@ def _make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
             "version": stage.version,
             "seed": stage.seed,
             "settings": stage.settings,
-            "versions": {
-                "hf_attn_faith": __version__,
-                "torch": torch.__version__,
-                "transformers": transformers.__version__,
-            },
+            "versions": versions(),
             "seconds": round(time.monotonic() - started, 2),
             "sha256": {str(path.relative_to(work)): sha256(path) for path in _files(work)},
         }
@@ -79,6 +75,15 @@ def _make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
     except Exception as error:
         reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.strerror else error
         raise StageError(f"{stage.name} failed: {type(error).__name__}: {reason}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of what the results depend on."""
+    return {
+        "hf_attn_faith": __version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def finished_hash(stage: Stage, run: Run) -> str | None:
@@ -161,6 +166,11 @@ def locked(run: Run) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"`output_dir` {run.path} is in use by another audit: wait for it, or name another.") from None
+    except (NotImplementedError, OSError) as error:
+        raise InputError(
+            f"`output_dir` {run.path} cannot be locked ({error}): take a file system with locks (not object storage; "
+            "NFS without `nolock`, Lustre without `localflock`)."
+        ) from error
     try:
         yield
     finally:
