@@ -55,7 +55,7 @@ def test_bad_options(tmp_path, refused, name, value, message):
 def test_unknown_commands(refused):
     assert refused("audti") == (
         "unknown command `audti` (did you mean audit?); there are audit, train, adversary, predict, compare, attack, "
-        "permutation, importance, report, publish, publish-metrics."
+        "permutation, importance, report, app, publish, publish-metrics."
     )
 
 
