@@ -97,6 +97,7 @@ def test_a_finished_run_has_its_tables_and_figures(finished):
         "permutation",
         "importance",
         "training_curves",
+        "summary",
     }
     assert not list(finished.rglob(".*.unfinished"))
 

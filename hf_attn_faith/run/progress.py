@@ -25,6 +25,7 @@ class Progress:
         self.busy = 0.0  # seconds of all workers, for stages that are done
         self.bar = tqdm(
             total=sum(self.left.values()) + 1e-6,  # shares do not add up to the last digit
+            desc="? left: nothing begun",
             disable=not shown,
             bar_format="{percentage:3.0f}% |{bar:16}| {elapsed}, {desc}",
         )
