@@ -64,13 +64,13 @@ def fine_tuning_trainer(
         **training_arguments: further `ClassificationTrainingArguments`.
     """
     model = pretrained_classifier(name, train_dataset.features["label"].names, seed)
-    Readout(model, tokenizer).require_row()  # before anything is trained
+    readout = Readout(model, tokenizer)
+    readout.require_row()  # before anything is trained
     if uniform:
-        model.config.uniform_readout = True
-    readout = Readout(model, tokenizer) if uniform else None
+        model.config.uniform_readout = readout.uniform = True
     arguments = fine_tuning_recipe(settings, output_dir, seed, **training_arguments)
     return ClassificationTrainer(
-        model, arguments, train_dataset, eval_dataset, processing_class=tokenizer, readout=readout
+        model, arguments, train_dataset, eval_dataset, processing_class=tokenizer, readout=readout if uniform else None
     )
 
 
