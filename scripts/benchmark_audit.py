@@ -1,11 +1,13 @@
 """How much faster is a whole audit with several workers?
 
     python scripts/benchmark_audit.py                                               # planted, few models
-    python scripts/benchmark_audit.py --num_workers 4 --config sst.yaml --repeats 3
+    python scripts/benchmark_audit.py --num_workers 4 --config sst.yaml --repeats 3 --ray
 
-One worker and several take turns, each run in a fresh directory, as a command of its own. What the schedule allows is
-the seconds of the stages of the run with one worker, one after the other, over those of the same stages laid out for so
-many workers. Another busy process spoils the times: the load average is printed with every run.
+One worker with as many threads as the others have processes (what PyTorch chooses by itself), one worker with one
+thread, several workers, and with `--ray` several workers of a Ray cluster on this machine take turns, each run in a
+fresh directory, as a command of its own. What the schedule allows is the seconds of the stages of the run with one
+thread, one after the other, over those of the same stages laid out for so many workers. Another busy process spoils the
+times: the load average is printed with every run.
 """
 
 import argparse
@@ -28,7 +30,9 @@ from hf_attn_faith.arguments import AuditArguments
 from hf_attn_faith.run.audit import plan
 from hf_attn_faith.run.schedule import makespan
 
-FEW = {"dataset_name": "planted", "num_seeds": 2, "adversary_seeds": 2, "kl_weights": [0.01], "adversary_epochs": 15}
+FEW = {"dataset_name": "planted", "num_seeds": 2, "adversary_seeds": 2, "kl_weights": [0.02], "adversary_epochs": 4}
+FEW |= {"num_train_epochs": 4}
+ONE = "1 worker, 1 thread"
 
 
 def main() -> None:
@@ -36,28 +40,39 @@ def main() -> None:
     parser.add_argument("--config", help="settings of the audit (default: planted with few models)")
     parser.add_argument("--num_workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--ray", action="store_true", help="several workers of a local Ray cluster as well")
     options = parser.parse_args()
     settings = yaml.safe_load(Path(options.config).read_text(encoding="utf-8")) if options.config else FEW
+    many = options.num_workers
+    sides = {
+        f"1 worker, {many} threads": {"num_workers": 1, "num_threads": many},
+        ONE: {"num_workers": 1},
+        f"{many} workers": {"num_workers": many},
+    } | ({f"{many} workers of Ray": {"num_workers": many, "ray": "local"}} if options.ray else {})
 
-    rows, walls, bounds = [], defaultdict(list), []
+    rows: list[list] = []
+    walls, bounds = defaultdict(list), []
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(options.repeats):
-            for workers in (1, options.num_workers):
-                path = Path(folder) / f"{repeat}-{workers}"
-                config = settings | {"output_dir": str(path), "num_workers": workers}
+            for side, overrides in sides.items():
+                path = Path(folder) / f"{repeat}-{len(rows)}"
+                config = settings | overrides | {"output_dir": str(path)}
                 file = path.with_suffix(".yaml")
                 file.write_text(yaml.safe_dump(config), encoding="utf-8")
                 load = os.getloadavg()[0]
                 seconds, peak = timed(file)
-                walls[workers].append(seconds)
-                if workers == 1:
-                    bounds.append(bound(AuditArguments(**config), path, options.num_workers))
-                rows.append([workers, seconds, peak / 2**20, load])
-    print(tabulate(rows, ["workers", "seconds", "peak MiB of a process", "load before"], floatfmt=".1f"))
-    ratio = median(one / several for one, several in zip(*walls.values(), strict=True))
-    allowed = median(bounds)
-    told = f"\n{options.num_workers} workers are {ratio:.2f} times as fast as one; the schedule allows {allowed:.2f}"
-    print(f"{told}: {ratio / allowed:.0%} of it.")
+                walls[side].append(seconds)
+                rows.append([side, seconds, peak / 2**20, load])
+                print(*rows[-1], sep="\t", file=sys.stderr, flush=True)
+                if side == ONE:
+                    bounds.append(bound(AuditArguments(**config), path, many))
+    print(tabulate(rows, ["audit with", "seconds", "peak MiB of a process", "load before"], floatfmt=".1f"))
+    several = walls[f"{many} workers"]
+    print(f"\n{many} workers; the schedule allows {median(bounds):.2f} times the speed of one with one thread.")
+    for side, others in walls.items():
+        if others is not several:
+            ratios = [other / own for other, own in zip(others, several, strict=True)]
+            print(f"{median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}] times as fast as {side}")
 
 
 def timed(config: Path) -> tuple[float, int]:

@@ -72,8 +72,8 @@ def name_of(corpus: str) -> str:
 
 
 def prepare_corpus(corpus: str):
-    parser = Parser(CorpusArguments, "train", (), "trains", "")
-    _, settings = parse(parser, CorpusArguments, (), ["--dataset_name", *corpus.split()])
+    parser = Parser(CorpusArguments, "train", (), "trains", "", several=False)
+    _, [settings] = parse(parser, CorpusArguments, (), ["--dataset_name", *corpus.split()])
     data, tokenizer = prepare(settings)
     vectors = settings.word_vectors and read_word_vectors(settings.word_vectors, tokenizer.get_vocab())
     return data, tokenizer, settings, vectors

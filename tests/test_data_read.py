@@ -47,6 +47,11 @@ def test_splits_by_file_name(tmp_path, caplog):
     }
 
 
+def test_an_evaluation_file_is_the_test_split(tmp_path):
+    folder = write(tmp_path / "data", "csv", train=frame(10), valid=frame(4), eval=frame(6))
+    assert load_text_classification(folder).num_rows == {"train": 10, "validation": 4, "test": 6}
+
+
 @pytest.mark.parametrize("name", ["sp ace's [x]", "a*b", "ordinary"])
 def test_folders_of_any_name_without_their_hidden_files(tmp_path, name):
     folder = write(tmp_path / name, "csv", train=frame(10), dev=frame(4), test=frame(6))
@@ -261,13 +266,23 @@ def test_encodings_that_do_not(tmp_path):
         (b"PK\3\4rest", "a zip archive or an Excel workbook"),
         (gzip.compress(b"text,label\n"), "compressed with gzip"),
         (b"PAR1rest", "parquet"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS and not the file itself"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_files_that_are_something_else(tmp_path, content, what, suffix):
     said = refused(tmp_path / f"train.{suffix}", content)
     assert said == f"{tmp_path}/train.{suffix} is {what}: give it the ending that says so, or save it as text."
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_a_pointer_of_git_lfs(tmp_path, suffix):
+    said = refused(tmp_path / f"train.{suffix}", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert said.endswith("is a pointer of Git LFS and not the file itself: fetch that with git lfs pull.")
+
+
+def test_a_web_page_called_parquet(tmp_path):
+    said = refused(tmp_path / "train.parquet", b"<!DOCTYPE html><title>Sign in</title>")
+    assert said == f"{tmp_path}/train.parquet is a web page: give it the ending that says so, or save it as text."
 
 
 @pytest.mark.parametrize("header", ["", "0,7,Monday,"])

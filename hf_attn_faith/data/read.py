@@ -21,7 +21,7 @@ from datasets.data_files import FILES_TO_IGNORE
 
 from ..errors import InputError, shortened
 from .planted import planted
-from .text_files import decoded, read_csv, read_json
+from .text_files import decoded, read_csv, read_json, refuse_other_format
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ SPLITS = ("train", "validation", "test")
 SPLIT_OF_WORD = {
     "train": "train", "training": "train",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",  # as `datasets` takes them
 }  # fmt: skip
 FORMATS = {
     ".parquet": "parquet",
@@ -334,6 +334,9 @@ def _content(file: File) -> bytes:
 def _read_parquet(files: list[File]) -> Source:
     sizes = []
     for file in files:
+        with file.path.open("rb") as opened:
+            if not (start := opened.read(64)).startswith(b"PAR1"):
+                refuse_other_format(start, file.name)
         try:
             sizes.append(pq.read_metadata(file.path).num_rows)
         except Exception as error:  # pyarrow's own

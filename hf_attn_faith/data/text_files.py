@@ -34,17 +34,23 @@ NO_TEXT = {
     b"ARROW1": "an Arrow file",
     b"SQLite": "a database",
     b"%PDF": "a PDF",
-    b"version https://git-lfs": "a pointer of Git LFS and not the file itself",
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }
 
 
-def decoded(content: bytes, name: str, encoding: str | None) -> str:
-    """The text of a file: in the given encoding, that of its byte-order mark, or UTF-8."""
+def refuse_other_format(content: bytes, name: str) -> None:
+    """Raises an InputError where the first bytes of a file are those of something that its name does not say."""
+    if content.startswith(b"version https://git-lfs"):
+        raise InputError(f"{name} is a pointer of Git LFS and not the file itself: fetch that with git lfs pull.")
     for start, what in NO_TEXT.items():
         if content.startswith(start):
             raise InputError(f"{name} is {what}: give it the ending that says so, or save it as text.")
+
+
+def decoded(content: bytes, name: str, encoding: str | None) -> str:
+    """The text of a file: in the given encoding, that of its byte-order mark, or UTF-8."""
+    refuse_other_format(content, name)
     if encoding is None:
         encoding = next((e for mark, e in BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
     if encoding is None:  # UTF-16 without a mark: every other byte of Latin letters is zero
