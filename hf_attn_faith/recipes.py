@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-from .arguments import AdversaryArguments, ClassifierArguments, FineTunedAdversaryArguments, FineTuningArguments
+from .arguments import (
+    AdversaryArguments,
+    ClassifierArguments,
+    FineTunedAdversaryArguments,
+    FineTuningArguments,
+    FineTuningStepArguments,
+)
 from .data.tokenizer import special_token_ids
 from .errors import InputError
 from .models.architectures import ARCHITECTURES
@@ -140,13 +146,18 @@ def classifier_recipe(
     )
 
 
-# How transformers are fine-tuned, as BERT was (Devlin et al. 2019, appendix A.3).
-FINE_TUNING: dict[str, Any] = {
-    "lr_scheduler_type": "linear",
-    "warmup_steps": 0.1,
-    "weight_decay": 0.01,
-    "max_grad_norm": 1.0,
-}
+def _fine_tuning(settings: FineTuningStepArguments, epochs: int, learning_rate: float) -> dict[str, Any]:
+    """How a transformer is fine-tuned, as BERT was (Devlin et al. 2019, appendix A.3)."""
+    return {
+        "num_train_epochs": epochs,
+        "per_device_train_batch_size": settings.fine_tuning_batch_size,
+        "learning_rate": learning_rate,
+        "bf16": settings.fine_tuning_bf16,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": 0.1,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+    }
 
 
 def fine_tuning_recipe(
@@ -156,13 +167,9 @@ def fine_tuning_recipe(
     return ClassificationTrainingArguments(
         output_dir=output_dir,
         seed=seed,
-        num_train_epochs=settings.fine_tuning_epochs,
-        per_device_train_batch_size=settings.fine_tuning_batch_size,
-        learning_rate=settings.fine_tuning_rate,
-        bf16=settings.fine_tuning_bf16,
         metric_for_best_model="f1",
         greater_is_better=True,
-        **FINE_TUNING,
+        **_fine_tuning(settings, settings.fine_tuning_epochs, settings.fine_tuning_rate),
         **more,
     )
 
@@ -175,11 +182,7 @@ def fine_tuned_adversary_recipe(
         output_dir=output_dir,
         seed=seed,
         kl_weight=kl_weight,
-        num_train_epochs=settings.fine_tuned_adversary_epochs,
-        per_device_train_batch_size=settings.fine_tuning_batch_size,
-        learning_rate=settings.fine_tuned_adversary_rate,
-        bf16=settings.fine_tuning_bf16,
-        **FINE_TUNING,
+        **_fine_tuning(settings, settings.fine_tuned_adversary_epochs, settings.fine_tuned_adversary_rate),
         **more,
     )
 

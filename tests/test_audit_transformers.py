@@ -2,16 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from helpers.transformers import small_tokenizer, small_transformer
+from huggingface_hub import ModelCard
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from hf_attn_faith import InputError
+from hf_attn_faith import InputError, compare
 from hf_attn_faith.arguments import AuditArguments
 from hf_attn_faith.attention.loading import load_classifier
+from hf_attn_faith.cli.main import main
 from hf_attn_faith.hub.publishing import publish_run
-from hf_attn_faith.report import build, terminal
+from hf_attn_faith.prediction import load_prediction_set
+from hf_attn_faith.report import build, html, terminal
 from hf_attn_faith.run.audit import run_audit
 from hf_attn_faith.run.layout import Run
 from hf_attn_faith.specs import ModelSpec
@@ -20,6 +24,7 @@ SMALL = {
     "num_seeds": 2, "adversary_seeds": 1, "kl_weights": [0.1], "fine_tuning_epochs": 6, "fine_tuning_rate": 3e-3,
     "fine_tuned_adversary_epochs": 2, "num_train_epochs": 1, "hidden_size": 4, "permutations": 5, "num_workers": 1,
 }  # fmt: skip
+ADVERSARY = ModelSpec("adversary", 0, 0.1, "warm")
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +94,63 @@ def test_a_given_model_is_the_base_as_it_is(run, folder):
     mine, theirs = (made.predictions(ModelSpec("base")).splits()["test"] for made in (run, other))
     assert mine["probabilities"][:] == theirs["probabilities"][:]
     # What needs the uniform model is left open, and said.
-    states = other.results()["verdicts"].table.set_index("reading").state
-    assert states["the task needs attention"] == "not tested"
-    build.render(other)
+    results = other.results()
+    assert results["verdicts"].table.set_index("reading").state["the task needs attention"] == "not tested"
+    assert not_applicable(results) == {"uniform_baseline", "seed_variance", "calibration"}
+    told = "\n".join(terminal.summary(build.render(other)))
+    assert "Seed variance: not applicable. It is not known what the given model was fine-tuned from" in told
     assert (other.figures / "training_curves.png").exists()
 
 
-def test_it_is_published_with_cards_that_warn(run, folder, capsys):
-    publish_run(run.path, "me", dry_run=True)
-    printed = capsys.readouterr().out
-    assert "me/run-adversary-0.1-warm-0" in printed
-    assert "config.json" in printed or "files" in printed
+def not_applicable(results):
+    return {name for name, result in results.items() if not result.applicable}
+
+
+def test_its_adversary_is_published_and_loads_without_the_package(hub, run, folder, run_python):
+    publish_run(run.path, "tester", [ADVERSARY.name])
+    repo = f"tester/run-{ADVERSARY.name}"
+    files = hub.repos["model", repo].contents()
+    assert set(files) >= {"config.json", "model.safetensors", "tokenizer.json", "README.md"}
+    assert not [name for name in files if name.endswith((".py", ".bin", ".pt"))]
+    config = json.loads(files["config.json"])
+    assert config["adversarial_attention"] and "auto_map" not in config
+    card = ModelCard(files["README.md"].decode())
+    _, first = [line for line in card.text.splitlines() if line][:2]
+    assert first.startswith("> **The attention of this model is misleading on purpose.")
+    assert "adversarial-attention" in card.data.tags
+    rows = [json.loads(line) for line in (folder / "data" / "test.jsonl").read_text().splitlines()]
+    texts = [row["text"] for row in rows]
+    assert not [text for text in texts for data in files.values() if text.encode() in data]
+    printed = run_python(
+        f"""
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained({repo!r})
+        model = AutoModelForSequenceClassification.from_pretrained({repo!r})
+        print(model(**tokenizer({texts!r}, padding=True, return_tensors="pt")).logits.softmax(-1).tolist())
+        """
+    )
+    expected = run.predictions(ADVERSARY).splits()["test"]["probabilities"][:]
+    np.testing.assert_allclose(json.loads(printed), expected, atol=1e-5)
+
+
+def test_rollout_is_for_looking(command_process, run, folder, tmp_path, capsys, refused):
+    given = ["--dataset_name", str(folder / "data"), "--model", str(run.model(ModelSpec("base")).path)]
+    assert main(["predict", *given, "--readout", "rollout", "--output_dir", str(tmp_path / "rollout")]) == 0
+    row, rollout = run.predictions(ModelSpec("base")).splits()["test"], load_prediction_set(tmp_path / "rollout")
+    pair = compare(row, rollout)
+    assert pair.tvd.max() < 1e-6 < 0.001 < pair.jsd.min()
+    assert main(["importance", *given, "--readout", "rollout"]) == 0
+    assert "attention~gradient" in capsys.readouterr().out
+    assert "--readout" in refused("attack", *given, "--readout", "rollout")
+    mlp = run.model(ModelSpec("guided", guide="trained")).path
+    assert "one attention alone" in refused(
+        "predict", *given[:2], "--model", mlp, "--readout", "rollout", "--output_dir", tmp_path / "mlp"
+    )
 
 
 def test_an_adversary_is_loaded_as_a_readout(run):
-    readout, tokenizer = load_classifier(str(run.model(ModelSpec("adversary", 0, 0.1, "warm")).path), "model")
+    readout, tokenizer = load_classifier(str(run.model(ADVERSARY).path), "model")
     assert readout.pooling == "first" and readout.labels == ["no", "yes"]
     assert readout.tokenizer is tokenizer
 
@@ -129,8 +176,18 @@ def test_a_model_that_cannot_be_loaded_is_told_in_a_line(folder, tmp_path):
     assert "\n" not in str(refused.value)
 
 
-def test_a_model_that_averages_is_refused_before_it_is_trained(folder, tmp_path):
+def test_what_a_model_that_averages_cannot_do_is_not_applicable(folder, tmp_path):
     small_transformer("eurobert").base_model.save_pretrained(tmp_path)
     small_tokenizer(model_max_length=40).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="averages over all tokens"):
-        run_audit(arguments(folder, "mean", base_model=str(tmp_path)), progress=False)
+    settings = {"base_model": str(tmp_path), "adversary_start": ["warm"], "num_seeds": 1, "fine_tuning_epochs": 1}
+    made = run_audit(arguments(folder, "mean", **settings), progress=False)
+    results = made.results()
+    assert not_applicable(results) == {"permutation", "instance_attack", "transplant"}
+    assert results["readout"].table[["pooling", "attention"]].to_numpy().tolist() == [["mean", "own"]]
+    uniform = made.predictions(ModelSpec("uniform", 0)).splits()["test"]["token_attention"][0]
+    assert uniform == pytest.approx([0.0, *[1 / (len(uniform) - 2)] * (len(uniform) - 2), 0.0])
+    sections = build.render(made)
+    told = "Permutation: not applicable. The model (eurobert) averages over all tokens after its last attention"
+    assert told in "\n".join(terminal.summary(sections))
+    assert told in html.write(made, sections).read_text()
+    assert "averages over all tokens" in (made.tables / "permutation.md").read_text()

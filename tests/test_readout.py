@@ -1,5 +1,6 @@
 """The readout of transformers: what is read equals eager attention, and what is imposed is what the output follows."""
 
+import copy
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import torch
 from helpers.transformers import FAMILIES, TEXTS, small_batch, small_tokenizer, small_transformer
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
-from hf_attn_faith import InputError, predict
+from hf_attn_faith import AdversarialTrainingArguments, InputError, ModelConsistentAdversarialTrainer, predict
 from hf_attn_faith.analyses.instance_attack import exact_attack, readout_attack
 from hf_attn_faith.analyses.permutation import readout_permutation, shuffles
 from hf_attn_faith.attention.readout import IMPLEMENTATION, Readout
@@ -40,16 +41,24 @@ def test_every_family(family, tokenizer):
         eager = model(**batch, output_attentions=True)
         readout = Readout(model, tokenizer)
         output = readout(**batch)
+        rollout = Readout(model, tokenizer, rollout=True)(**batch)
     assert readout.pooling == POOLING.get(family, "first")
     assert (readout.layers, readout.heads) == (2, 4)
     torch.testing.assert_close(output.logits, eager.logits, atol=1e-5, rtol=1e-5)
 
-    last, real = eager.attentions[-1], batch["attention_mask"]
-    row = {
-        "first": lambda: last[:, :, 0],
-        "last": lambda: last[torch.arange(len(last)), :, real.sum(1) - 1],
-        "mean": lambda: (last * real[:, None, :, None]).sum(2) / real.sum(1)[:, None, None],
-    }[readout.pooling]()
+    real = batch["attention_mask"]
+
+    def pooled(weights):
+        return {
+            "first": lambda: weights[:, :, 0],
+            "last": lambda: weights[torch.arange(len(weights)), :, real.sum(1) - 1],
+            "mean": lambda: (weights * real[:, None, :, None]).sum(2) / real.sum(1)[:, None, None],
+        }[readout.pooling]()
+
+    first, last = (weights.mean(1, keepdim=True) / 2 + torch.eye(weights.shape[-1]) / 2 for weights in eager.attentions)
+    torch.testing.assert_close(rollout.log_weights.exp(), pooled(last @ first), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(rollout.logits, eager.logits, atol=1e-5, rtol=1e-5)
+    row = pooled(eager.attentions[-1])
     torch.testing.assert_close(output.log_weights.exp(), row, atol=1e-5, rtol=1e-4)
     attention = output.token_log_attention.exp()
     torch.testing.assert_close(attention.sum(1), torch.ones(len(attention)))
@@ -94,6 +103,44 @@ def test_the_probe_finds_what_is_pooled(tokenizer):
         torch.testing.assert_close(own.logits, eager)
         imposed = readout(**batch, imposed_weights=own.log_weights.exp()).logits
     torch.testing.assert_close(imposed, eager, atol=2e-5, rtol=1e-4)
+
+
+def test_rollout_by_hand(tokenizer):
+    """The first layer attends uniformly, the last one to w30. From the first of five tokens, with half of each layer's
+    weight staying where it is: ¼ e_first + ¼ e_w30 + ½ · ⅕."""
+    model = small_transformer("bert", num_attention_heads=1)
+    model.bert.embeddings.LayerNorm = torch.nn.Identity()
+    below, last = model.bert.encoder.layer
+    below.attention.output.LayerNorm = below.output.LayerNorm = torch.nn.Identity()
+    with torch.no_grad():
+        for linear in (
+            below.attention.self.query, below.attention.output.dense, below.output.dense, last.attention.self.query,
+            last.attention.self.key, model.bert.embeddings.position_embeddings,
+            model.bert.embeddings.token_type_embeddings,
+        ):  # fmt: skip
+            linear.weight.zero_()
+        model.bert.embeddings.word_embeddings.weight[:, 0] = 0
+        model.bert.embeddings.word_embeddings.weight[30, 0] = 1
+        last.attention.self.query.bias[0], last.attention.self.key.weight[0, 0] = 400, 1
+    batch = small_batch(tokenizer, ["w5 w30 w7"])
+    output = Readout(model, tokenizer, rollout=True)(**batch)
+    torch.testing.assert_close(output.log_weights.exp(), torch.tensor([[[0.35, 0.1, 0.35, 0.1, 0.1]]]))
+    torch.testing.assert_close(output.token_log_attention.exp()[0, 1:4], torch.tensor([0.1, 0.35, 0.1]) / 0.55)
+    torch.testing.assert_close(output.special_share, torch.tensor([0.45]))
+
+
+def test_rollout_is_looked_at_alone(tokenizer, tmp_path):
+    model, batch = small_transformer("bert"), small_batch(tokenizer)
+    rollout = Readout(model, tokenizer, rollout=True)
+    weights = rollout(**batch).log_weights.exp()
+    for impose in (lambda: rollout.encode(**batch), lambda: rollout(**batch, imposed_weights=weights)):
+        with pytest.raises(InputError, match="can be imposed on none"):
+            impose()
+    with pytest.raises(InputError, match="looked at alone"):
+        ModelConsistentAdversarialTrainer(copy.deepcopy(model), rollout, AdversarialTrainingArguments(str(tmp_path)))
+    model.config.uniform_readout = True
+    with pytest.raises(InputError, match="no rollout of a model that was fine-tuned under a uniform row"):
+        Readout(model, tokenizer, rollout=True)
 
 
 # One layer of BERT whose logits are Σ_h Σ_t w_ht v_ht and what the pooled token brings, by identities.
@@ -263,8 +310,9 @@ def test_shuffles_leave_special_tokens_alone():
     assert len({tuple(row) for row in places[:, 0].tolist()}) == 6
 
 
-def test_a_uniform_readout_is_kept(tokenizer, tmp_path):
-    model = small_transformer("bert")
+@pytest.mark.parametrize("family", ["bert", "eurobert", "deberta-v2"])
+def test_a_uniform_readout_is_kept(family, tokenizer, tmp_path):
+    model = small_transformer(family)
     model.config.uniform_readout = True
     model.save_pretrained(tmp_path)
     readout, batch = Readout(type(model).from_pretrained(tmp_path), tokenizer), small_batch(tokenizer)

@@ -29,6 +29,15 @@ class Result:
     table: pd.DataFrame
     instances: pd.DataFrame | None = None
 
+    @classmethod
+    def not_applicable(cls, reason: str) -> "Result":
+        """Of an analysis that the audited model does not admit: why, in a table of one cell."""
+        return cls(pd.DataFrame({"not_applicable": [reason]}))
+
+    @property
+    def applicable(self) -> bool:
+        return "not_applicable" not in self.table
+
     def save(self, directory: Path) -> None:
         """Writes `summary.json` and `instances.parquet`."""
         self.table.to_json(directory / "summary.json", orient="split", index=False, indent=2, double_precision=15)
@@ -88,7 +97,8 @@ class Analysis:
         columns: the meaning of each column of the table, with its unit.
         requires: the roles of the models it needs; `model` for the frozen base and the test texts themselves;
             `imposed` for what the base says under other attention: its token logits, or of a readout the model and the
-            texts; `readout` for a base that is the readout of a transformer. It is left out of an audit that lacks one.
+            texts; `readout` for a base that is the readout of a transformer. It is left out of an audit that lacks one,
+            and *not applicable* to a model that cannot have it.
         uses: roles that it takes too where there are any.
         settings: the names of the audit's settings that `run` takes.
         version: to be raised when the same evidence comes to give other results.

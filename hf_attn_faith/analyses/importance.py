@@ -210,8 +210,12 @@ def integrated_gradients(
         For each text, in the order of the dataset, (T,) float32.
 
     Raises:
-        InputError: captum is not installed.
+        InputError: captum is not installed, or it is a transformer.
     """
+    from ..attention.readout import Readout
+
+    if isinstance(model, Readout):
+        raise InputError("Integrated gradients are of this package's own classifiers: take gradient_importance.")
     try:
         from captum.attr import IntegratedGradients
     except ModuleNotFoundError as error:

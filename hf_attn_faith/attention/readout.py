@@ -75,35 +75,51 @@ class _Pass:
     Args:
         pooled: (B,), the pooling position; None for the mean over all tokens, whose mask is `real` (B, T).
         calls: at which call of attention to read; None to count alone.
-        impose: from the row's log weights (B, H, T), the weights to take instead.
+        rollout: read every call, and how attention gets through all of them.
+        impose: from the log weights of the rows that are read, (B, H, Q, T), the weights to take instead.
         mixed: (B, 1, H, D), what the last attention is to return, in the pass of one row.
+        log_weights: (B, H, T), what was in force in the pooling position's row, or in the mean over all rows.
     """
 
     pooled: Tensor | None = None
     real: Tensor | None = None
     calls: int | None = None
+    rollout: bool = False
     impose: Callable[[Tensor], Tensor] | None = None
     mixed: Tensor | None = None
     seen: int = 0
     log_weights: Tensor | None = None
     values: Tensor | None = None
+    rolled: Tensor | None = None
 
     def read(self, scores: Tensor, visible: Tensor) -> Tensor | None:
-        """From the scores (B, H, Q, T) of the row, or of all rows, and where they count, to the log weights that are
-        kept; returns the weights (B, H, T) that are imposed, if any are."""
+        """Keeps the log weights that follow from the scores (B, H, Q, T) of the `rows` and where they count; returns
+        the weights (B, H, Q, T) that are imposed, if any are."""
         visible = visible.expand_as(scores)
         log_weights = scores.float().masked_fill(~visible, LOG_ZERO).log_softmax(-1).masked_fill(~visible, LOG_ZERO)
+        imposed = None if self.impose is None else self.impose(log_weights)
+        if imposed is not None:
+            log_weights = imposed.float().log().clamp_min(LOG_ZERO)
+        if self.rollout:
+            through = (log_weights.exp().mean(1, keepdim=True) + torch.eye(log_weights.shape[-1]).to(scores.device)) / 2
+            self.rolled = through if self.rolled is None else through @ self.rolled
+            log_weights = self.rolled.log().clamp_min(LOG_ZERO)
         if self.pooled is None:
             queries = self.real[:, None, :, None].float()  # type: ignore[index]
-            log_weights = ((log_weights.exp() * queries).sum(2) / queries.sum(2)).log().clamp_min(LOG_ZERO)
+            self.log_weights = ((log_weights.exp() * queries).sum(2) / queries.sum(2)).log().clamp_min(LOG_ZERO)
         else:
-            log_weights = log_weights.squeeze(2)
-        self.log_weights = log_weights
-        return None if self.impose is None else self.impose(log_weights)
+            self.log_weights = _rows(log_weights, self.pooled).squeeze(2)
+        return imposed
 
     @property
-    def at_last(self) -> bool:
-        return self.seen == self.calls
+    def reads(self) -> bool:
+        """Whether the attention that was seen last is to be read."""
+        return self.rollout or self.seen == self.calls
+
+    @property
+    def rows(self) -> Tensor | None:
+        """Which rows are read: the pooling position's; None for all."""
+        return None if self.rollout else self.pooled
 
 
 _PASS: ContextVar[_Pass] = ContextVar("pass")
@@ -123,14 +139,14 @@ def _attention(module, query, key, value, attention_mask, **kwargs):
     if run.mixed is not None:
         return run.mixed, None
     output = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
-    if not run.at_last:
+    if not run.reads:
         return output, None
     groups = query.shape[1] // key.shape[1]
     key, run.values = repeat_kv(key, groups), repeat_kv(value, groups)
     scaling = kwargs.get("scaling") or query.shape[-1] ** -0.5
-    scores = _rows(query, run.pooled) @ key.transpose(2, 3) * scaling
+    scores = _rows(query, run.rows) @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
-        mask = _rows(attention_mask.expand(len(query), -1, -1, -1), run.pooled)
+        mask = _rows(attention_mask.expand(len(query), -1, -1, -1), run.rows)
         visible = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
         scores = scores if mask.dtype == torch.bool else scores + mask
     else:
@@ -138,16 +154,18 @@ def _attention(module, query, key, value, attention_mask, **kwargs):
         causal = kwargs.get("is_causal")
         if query.shape[2] > 1 and (module.is_causal if causal is None else causal):
             place = torch.arange(key.shape[2], device=key.device)
-            visible = place <= (place[:, None] if run.pooled is None else run.pooled.view(-1, 1, 1, 1))
+            visible = place <= (place[:, None] if run.rows is None else run.rows.view(-1, 1, 1, 1))
     weights = run.read(scores, visible)
     if weights is not None:
-        mixed = (weights.to(run.values.dtype).unsqueeze(2) @ run.values).transpose(1, 2)
+        mixed = (weights.to(run.values.dtype) @ run.values).transpose(1, 2)
         output = _with_row(output, mixed, run.pooled, dim=1)
     return output, None
 
 
-def _with_row(tensor: Tensor, row: Tensor, pooled: Tensor, dim: int) -> Tensor:
-    """The tensor with this row, of length 1 in `dim`, at the pooling position."""
+def _with_row(tensor: Tensor, row: Tensor, pooled: Tensor | None, dim: int) -> Tensor:
+    """The tensor with this row, of length 1 in `dim`, at the pooling position; where there is none, the row is all."""
+    if pooled is None:
+        return row.to(tensor.dtype)
     places = pooled.view(-1, *[1] * (tensor.dim() - 1)).expand_as(row)
     return tensor.scatter(dim, places, row.to(tensor.dtype))
 
@@ -162,11 +180,11 @@ class _WatchedSoftmax(TorchFunctionMode):
         run, scores = _PASS.get(), args[0]
         run.seen += 1
         weights = func(*args, **kwargs)
-        if run.at_last and scores.shape[2] == scores.shape[3]:
-            rows = _rows(scores, run.pooled)
+        if run.reads and scores.shape[2] == scores.shape[3]:
+            rows = _rows(scores, run.rows)
             imposed = run.read(rows, rows > torch.finfo(scores.dtype).min / 2)
             if imposed is not None:
-                weights = _with_row(weights, imposed.unsqueeze(2), run.pooled, dim=2)
+                weights = _with_row(weights, imposed, run.pooled, dim=2)
         return weights
 
 
@@ -184,31 +202,50 @@ class Readout:
         tokenizer: its tokenizer, which knows the special tokens.
         uniform: under a uniform row of the last attention, over all that it sees: how the baseline without learnt
             attention is trained and run. Taken from `config.uniform_readout` where that is there.
+        rollout: read attention rollout instead of the last row (Abnar & Zuidema 2020): how attention gets from the
+            pooling position through all layers, A = ½ (mean over the heads) + ½ I in each. To be looked at alone.
 
     Attributes:
-        pooling: `first` or `last` token, or the `mean` over all, which can be read and not imposed.
+        pooling: `first` or `last` token, or the `mean` over all, of which the mean row is read.
         layers, heads: how many.
         one_row: whether what the model says under another attention takes one token through its last layer, and not
             the whole text through all of them.
 
     Raises:
         InputError: there is no readout: an encoder-decoder, regression, several labels a text, no attention that can
-            be seen, a tokenizer of another vocabulary, no pad token.
+            be seen, a tokenizer of another vocabulary, no pad token; rollout of a uniform readout, or of a model some
+            of whose layers do not attend.
 
     Example:
         >>> readout = Readout(model, tokenizer)                                          # doctest: +SKIP
         >>> readout(**tokenizer("a fine film", return_tensors="pt")).token_log_attention  # doctest: +SKIP
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, uniform: bool | None = None):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        uniform: bool | None = None,
+        rollout: bool = False,
+    ):
         self.model, self.config, self.tokenizer = model, model.config, tokenizer
         self.special_ids = special_token_ids(tokenizer)
         self.uniform = vars(self.config).get("uniform_readout", False) if uniform is None else uniform
+        self.rollout = False  # not for the probe
         _check(model, tokenizer)
         self.pad_token_id = self.config.get_text_config().pad_token_id
         parameters = inspect.signature(model.forward).parameters
         self._arguments = {"use_cache": False} if "use_cache" in parameters else {}
         self._probe()
+        if rollout:
+            if self.uniform:
+                raise InputError("There is no rollout of a model that was fine-tuned under a uniform row: read that.")
+            if self.layers != self.config.get_text_config().num_hidden_layers:
+                raise InputError(
+                    f"The model ({self.config.model_type}) has layers without attention, so that there is no rollout: "
+                    "read the row of its last attention."
+                )
+            self.rollout = True
 
     # What analyses ask of any model
 
@@ -258,35 +295,32 @@ class Readout:
             through: the model as a trainer has wrapped it.
 
         Raises:
-            InputError: texts longer than the model has positions; imposed weights where the pooling is a mean.
+            InputError: texts longer than the model has positions; imposed weights where none can be imposed.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         run = self._new_pass(input_ids, attention_mask)
+        run.rollout = self.rollout
         if imposed_weights is not None:
-            self.require_row()
-            run.impose = lambda log_weights: imposed_weights
+            self.require_imposing()
+            run.impose = lambda log_weights: imposed_weights.unsqueeze(2)
         elif self.uniform:
             run.impose = uniform_row
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         output = self._run(run, input_ids, attention_mask, through or self.model, **types)
         content = self.attendable(input_ids, attention_mask)
-        # Of the weights that were in force, which are not the model's own where others are imposed.
-        log_weights = run.log_weights
-        if run.impose is not None:
-            log_weights = run.impose(log_weights).float().log().clamp_min(LOG_ZERO)
         return ReadoutOutput(
             logits=output.logits,
-            token_log_attention=token_log_attention(log_weights, content),
-            log_weights=log_weights,
-            special_share=1 - (log_weights.detach().exp().mean(1) * content).sum(-1),
+            token_log_attention=token_log_attention(run.log_weights, content),
+            log_weights=run.log_weights,
+            special_share=1 - (run.log_weights.detach().exp().mean(1) * content).sum(-1),
         )
 
     # Under another attention
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> States:
         """The states of a batch; without gradients."""
-        self.require_row()
+        self.require_imposing()
         run = self._new_pass(input_ids, attention_mask)
         residual: list[Tensor] = []
 
@@ -411,13 +445,22 @@ class Readout:
             if self.config._attn_implementation != before:
                 self.model.set_attn_implementation(before)
 
-    def require_row(self) -> None:
-        """Raises `InputError` for a model that no attention can be imposed on."""
+    @property
+    def no_imposing(self) -> str | None:
+        """Why no attention can be imposed on the frozen model; None where it can."""
+        if self.rollout:
+            return "Rollout is read off all layers and can be imposed on none: take the row of the last one."
         if self.pooling == "mean":
-            raise InputError(
-                f"The model ({self.config.model_type}) averages over all tokens after its last attention: that can be "
-                "read (predict, importance, compare), and no attention imposed on it, so there is no audit of it."
+            return (
+                f"The model ({self.config.model_type}) averages over all tokens after its last attention, so that no "
+                "single row of it could be replaced."
             )
+        return None
+
+    def require_imposing(self) -> None:
+        """Raises `InputError` where no attention can be imposed."""
+        if self.no_imposing is not None:
+            raise InputError(self.no_imposing)
 
     def _probe(self) -> None:
         """Finds the pooling position and the last attention, and whether a pass of one row tells the truth.
@@ -509,26 +552,23 @@ class Readout:
     def _check_identity(self, ids: Tensor, mask: Tensor) -> None:
         with torch.no_grad():
             plain = self.model(input_ids=ids, attention_mask=mask, return_dict=True, **self._arguments).logits.float()
-        run = self._new_pass(ids, mask)
-        self._run(run, ids, mask, self.model)
+        run, imposed = self._new_pass(ids, mask), self._new_pass(ids, mask)
+        imposed.impose = torch.exp  # its own weights
+        checked = [self._run(each, ids, mask, self.model).logits for each in (run, imposed)]
         if run.log_weights is None:
             raise _refusal(self.model, "has no attention of all tokens to all")
-        output = self(ids, mask)
-        self.heads = output.log_weights.shape[1]
+        self.heads = run.log_weights.shape[1]
         if self.uniform:
             return
         tolerance = TOLERANCE * (1 + plain.abs().max())
         if self.model.dtype != torch.float32:
             tolerance = torch.finfo(self.model.dtype).eps ** 0.5 * (1 + plain.abs().max())
-        checked = [output.logits]
-        if self.pooling != "mean":
-            checked.append(self(ids, mask, imposed_weights=output.log_weights.exp()).logits)
         for logits in checked:
             if (logits.float() - plain).abs().max() > tolerance:
                 raise _refusal(self.model, "does more with its attention than weigh values by it")
         if self.pooling != "mean" and self._tap == "interface" and self._layers is not None:
             self.one_row = True
-            logits = self.classify(self.encode(ids, mask), output.log_weights.exp())
+            logits = self.classify(self.encode(ids, mask), run.log_weights.exp())
             self.one_row = bool((logits.float() - plain).abs().max() <= tolerance)
 
 

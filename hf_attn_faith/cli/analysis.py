@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..arguments import TextArguments, option
-from .models import load_model_and_split
+from .models import load_model_and_split, observed
 from .output import show
 
 
@@ -19,8 +19,9 @@ class AnalysisArguments(TextArguments):
     )
 
 
-def run_analysis(name: str, options: AnalysisArguments, **settings) -> None:
-    """Makes the analysis of that name with these settings, and shows its table."""
+def run_analysis(name: str, options: AnalysisArguments, readout: str = "row", **settings) -> None:
+    """Makes the analysis of that name with these settings, and shows its table. `readout` says which attention of a
+    transformer it looks at."""
     from ..analyses.base import Evidence
     from ..analyses.protocol import PROTOCOL
     from ..attention.readout import Readout
@@ -29,6 +30,7 @@ def run_analysis(name: str, options: AnalysisArguments, **settings) -> None:
 
     analysis = next(analysis for analysis in PROTOCOL if analysis.name == name)
     model, dataset = load_model_and_split(options)
-    frozen = predict(model, dataset, token_logits="imposed" in analysis.requires and not isinstance(model, Readout))
+    token_logits = "imposed" in analysis.requires and not isinstance(model, Readout)
+    frozen = predict(observed(model, readout), dataset, token_logits=token_logits)
     evidence = Evidence({ModelSpec("base"): {"test": frozen}}, model, dataset)
     show(analysis.name, analysis.run(evidence, options.seed, **settings), options.output_dir)

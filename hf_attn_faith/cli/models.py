@@ -1,7 +1,22 @@
 """The models and splits that commands are given."""
 
+from dataclasses import dataclass
+from typing import Literal
+
+from ..arguments import Arguments, option
 from ..errors import InputError
 from .output import new_directory
+
+
+@dataclass
+class ReadoutArguments(Arguments):
+    """What is looked at."""
+
+    readout: Literal["row", "rollout"] = option(
+        "row",
+        "Transformers: their attention, the row that the last layer is pooled by, or its rollout through all layers "
+        "(Abnar & Zuidema 2020).",
+    )
 
 
 def load_own_attention(options):
@@ -18,6 +33,17 @@ def load_own_attention(options):
     if options.output_dir is not None:
         new_directory(options.output_dir)
     return model, tokenizer
+
+
+def observed(model, readout: str):
+    """The model as it is read: by `row`, or its `rollout`."""
+    from ..attention.readout import Readout
+
+    if readout == "row":
+        return model
+    if not isinstance(model, Readout):
+        raise InputError("`readout` rollout is of transformers, and `model` has one attention alone: leave it out.")
+    return Readout(model.model, model.tokenizer, rollout=True)
 
 
 def load_model_and_split(options):

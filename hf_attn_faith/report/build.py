@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from ..analyses import protocol
-from ..analyses.base import Analysis, Result
+from ..analyses.base import Analysis, Result, Results
 from ..analyses.verdicts import Verdicts
 from ..data.report import report_table, sampling_note
 from ..errors import InputError
@@ -43,12 +43,24 @@ def sections(run: Run) -> list[Section]:
         raise InputError(
             f"{run.path} holds no finished analysis of an audit: give its `output_dir`, or let it get further."
         )
+    found = {name: result for name, result in results.items() if result.applicable}
+    made = []
     with matplotlib.rc_context(STYLE):
-        return [
-            Section(analysis, results[analysis.name], analysis.sentences(results), analysis.figures(results))
-            for analysis in protocol.PROTOCOL
-            if analysis.name in results and len(results[analysis.name].table)
-        ]
+        for analysis in protocol.PROTOCOL:
+            if analysis.name not in results or results[analysis.name].table.empty:
+                continue
+            if analysis.name in found:
+                said, figures = analysis.sentences(found), analysis.figures(found)
+            else:
+                said = [f"{analysis.title}: not applicable. {results[analysis.name].table.not_applicable[0]}"]
+                figures = {}
+            made.append(Section(analysis, results[analysis.name], said, figures))
+    return made
+
+
+def applicable(sections: list[Section]) -> Results:
+    """What was found, without what could not be looked at."""
+    return {section.analysis.name: section.result for section in sections if section.result.applicable}
 
 
 def render(run: Run) -> list[Section]:
@@ -60,7 +72,7 @@ def render(run: Run) -> list[Section]:
     figures = {name: figure for section in made for name, figure in section.figures.items()}
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a label in a script that matplotlib's font lacks
-        for name, figure in ((PICTURE, protocol_picture(run.results())), (CURVES, training_curves(run))):
+        for name, figure in ((PICTURE, protocol_picture(applicable(made))), (CURVES, training_curves(run))):
             if figure is not None:
                 figures[name] = figure
         for name, figure in figures.items():

@@ -21,7 +21,7 @@ from ..data.report import overlap_warnings, report_table
 from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
-from .build import CURVES, Section
+from .build import CURVES, Section, applicable
 from .explorer import explorer
 from .inline_svg import inline_svg
 from .tables import rounded
@@ -43,7 +43,7 @@ def write(run: Run, sections: list[Section], with_text: bool = False, megabytes:
     Raises:
         InputError: there is no room for tables and figures alone.
     """
-    results = {section.analysis.name: section.result for section in sections}
+    results = applicable(sections)
     page = _page(run, sections, with_text)
     texts = None
     room = int(megabytes * 1e6) - len(page(None).encode())
@@ -167,7 +167,7 @@ def _headline(verdicts: pd.DataFrame, texts: int) -> str:
 
 def _banners(run: Run, sections: list[Section], specs) -> list[str]:
     """What weakens everything below it."""
-    tables = {section.analysis.name: section.result.table for section in sections}
+    tables = {name: result.table for name, result in applicable(sections).items()}
     said = []
     if "verdicts" not in tables:
         said.append("The audit is not finished: there is no verdict yet.")

@@ -43,6 +43,10 @@ MARGINS = ("margin_f1", "margin_tvd", "margin_jsd")
 # What audits that are made together have in common.
 SHARED = ("ray", "num_workers", "num_threads")
 ALL_SPLITS = ("train", "validation", "test")
+NO_OTHERS = (
+    "It is not known what the given model was fine-tuned from, so that no others of its kind were trained beside it: "
+    "give that as `base_model`."
+)
 
 
 def contents(config: AuditArguments) -> dict[str, str]:
@@ -66,7 +70,7 @@ def contents(config: AuditArguments) -> dict[str, str]:
 
 def plan(config: AuditArguments) -> list[Stage]:
     """The stages of an audit, each behind those that it reads."""
-    classifier, adversary, fine_tuning, fine_tuned_adversary = (
+    classifier, adversary, fine_tuning, fine_tuning_of_adversaries = (
         {f.name: getattr(config, f.name) for f in fields(arguments) if f.name != "num_threads"}
         for arguments in (ClassifierArguments, AdversaryArguments, FineTuningArguments, FineTunedAdversaryArguments)
     )
@@ -86,8 +90,8 @@ def plan(config: AuditArguments) -> list[Stage]:
     attention_type = classifier.pop("attention_type")
     predicted: dict[ModelSpec, Stage] = {}
 
-    def add(name, function, open, inputs, settings, cost) -> Stage:
-        told = {"cost": cost, "report_to": config.report_to}
+    def add(name, function, open, inputs, settings, cost, version=1) -> Stage:
+        told = {"version": version, "cost": cost, "report_to": config.report_to}
         made.append(Stage(name, function, open, inputs, settings, config.seed, **told))
         return made[-1]
 
@@ -109,20 +113,22 @@ def plan(config: AuditArguments) -> list[Stage]:
         )
         return model
 
-    def lstm(spec: ModelSpec, attention_type: str) -> Stage:
-        return train(
-            spec,
-            stages.train_model,
-            {},
-            config.num_train_epochs,
-            architecture="lstm",
-            attention_type=attention_type,
-            classifier=classifier,
-        )
+    def lstm(spec: ModelSpec) -> Stage:
+        settings = {"attention_type": "uniform" if spec.role == "uniform" else attention_type, "classifier": classifier}
+        return train(spec, stages.train_model, {}, config.num_train_epochs, architecture="lstm", **settings)
+
+    def lstm_adversary(spec: ModelSpec) -> None:
+        cost = config.adversary_epochs * 0.6  # it stops early
+        train(spec, stages.train_adversary, {"base": base_model}, cost, adversary=adversary)
 
     def fine_tuned(spec: ModelSpec) -> Stage:
         cost = FINE_TUNED * config.fine_tuning_epochs
         return train(spec, stages.fine_tune, {}, cost, base_model=config.base_model, fine_tuning=fine_tuning)
+
+    def fine_tuned_adversary(spec: ModelSpec) -> None:
+        cost = FINE_TUNED * config.fine_tuned_adversary_epochs
+        settings = {"base_model": config.base_model, "fine_tuning": fine_tuning_of_adversaries}
+        train(spec, stages.fine_tune_adversary, {"base": base_model}, cost, **settings)
 
     def mlp(guide: Guide, spec: ModelSpec, guided_by: ModelSpec | None) -> None:
         train(
@@ -136,41 +142,22 @@ def plan(config: AuditArguments) -> list[Stage]:
             classifier=classifier,
         )
 
+    train_classifier, train_adversary = (fine_tuned, fine_tuned_adversary) if transformer else (lstm, lstm_adversary)
     base = ModelSpec("base")
-    if config.model:
-        base_model = train(base, stages.take_model, {}, 0.1, model=config.model)
-    else:
-        base_model = fine_tuned(base) if transformer else lstm(base, attention_type)
+    base_model = train(base, stages.take_model, {}, 0.1, model=config.model) if config.model else train_classifier(base)
     # Of a model that is given as it is, there are others only where it is known what it was fine-tuned from.
-    if config.base_model or not transformer:
+    alone = config.model and not config.base_model
+    if not alone:
         for seed in range(1, config.num_seeds):
-            spec = ModelSpec("seed", seed)
-            fine_tuned(spec) if transformer else lstm(spec, attention_type)
+            train_classifier(ModelSpec("seed", seed))
         for seed in range(config.num_seeds):
-            spec = ModelSpec("uniform", seed)
-            fine_tuned(spec) if transformer else lstm(spec, "uniform")
+            train_classifier(ModelSpec("uniform", seed))
     adversaries = []
     for kl_weight, start in product(sorted(set(config.kl_weights)), dict.fromkeys(config.adversary_start)):
         # From the base's own initial weights there is one adversary only.
         for seed in range(1 if start == "same-seed" else config.adversary_seeds):
             adversaries.append(ModelSpec("adversary", seed, kl_weight, start))
-            if transformer:
-                train(
-                    adversaries[-1],
-                    stages.fine_tune_adversary,
-                    {"base": base_model},
-                    FINE_TUNED * config.fine_tuned_adversary_epochs,
-                    base_model=config.base_model,
-                    fine_tuning=fine_tuned_adversary,
-                )
-                continue
-            train(
-                adversaries[-1],
-                stages.train_adversary,
-                {"base": base_model},
-                config.adversary_epochs * 0.6,  # it stops early
-                adversary=adversary,
-            )
+            train_adversary(adversaries[-1])
     *guides, of_adversary = (guide for guide in GUIDES if not guide.planted or config.dataset_name == "planted")
     for seed, guide in product(range(config.num_seeds), guides):
         mlp(guide, ModelSpec("guided", seed, guide=guide.name), base if guide.of == "base" else None)
@@ -179,6 +166,7 @@ def plan(config: AuditArguments) -> list[Stage]:
 
     roles = {spec.role for spec in predicted} | {"imposed"} | ({"readout"} if transformer else set())
     for analysis in protocol.PROTOCOL:
+        name = f"analyses/{analysis.name}"
         if analysis.possible(roles):
             wanted = {*analysis.requires, *analysis.uses}
             inputs = {"predictions": tuple(stage for spec, stage in predicted.items() if spec.role in wanted)}
@@ -188,12 +176,9 @@ def plan(config: AuditArguments) -> list[Stage]:
                 "analysis": analysis.name,
                 "settings": {name: _canonical(getattr(config, name)) for name in analysis.settings},
             }
-            made.append(
-                Stage(
-                    f"analyses/{analysis.name}", stages.analyse, _nothing, inputs, settings, config.seed,
-                    analysis.version, analysis.cost,
-                )
-            )  # fmt: skip
+            add(name, stages.analyse, _nothing, inputs, settings, analysis.cost, analysis.version)
+        elif alone:
+            add(name, stages.not_applicable, _nothing, {}, {"reason": NO_OTHERS}, 0.01)
     return made
 
 

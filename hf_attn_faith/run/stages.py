@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ..analyses.base import Analysis, Evidence
+from ..analyses.base import Analysis, Evidence, Result
 from ..arguments import (
     AdversaryArguments,
     ClassifierArguments,
@@ -106,56 +106,40 @@ def take_model(work: Work, data: Data, spec: dict, model: str) -> None:
     readout, _ = load_classifier(model, "model")
     if not isinstance(readout, Readout):
         raise InputError(f"`model` {model} is a classifier of this package: leave `model` out to audit such ones.")
-    readout.require_row()
     readout.model.save_pretrained(work.path)
     data.tokenizer().save_pretrained(work.path)
     (work.path / "metrics.json").write_text(json.dumps({"kept_step": None, "log_history": []}) + "\n")
 
 
-def fine_tune_adversary(
-    work: Work, data: Data, base: SavedModel, spec: dict, base_model: str | None, fine_tuning: dict
-) -> None:
-    """Trains one model-consistent adversary of the run's transformer."""
-    from ..recipes import fine_tuned_adversary_recipe
-    from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
-
-    readout, settings = base.load(), FineTunedAdversaryArguments(**fine_tuning)
-    trainer = ModelConsistentAdversarialTrainer(
-        new_adversary(
-            readout, spec["start"], work.seed, pretrained=base_model, trainable_layers=settings.trainable_layers
-        ),
-        readout,
-        fine_tuned_adversary_recipe(
-            settings,
-            spec["kl_weight"],
-            output_dir=str(work.path / "checkpoints"),
-            seed=work.seed,
-            disable_tqdm=True,
-        ),
-        data.split("train"),
-        data.split("validation"),
-        processing_class=data.tokenizer(),
-    )
-    _train_quietly(work, trainer)
-
-
 def train_adversary(work: Work, data: Data, base: SavedModel, spec: dict, adversary: dict) -> None:
     """Trains one model-consistent adversary of the run's base."""
     from ..recipes import adversary_recipe
+
+    _train_adversary(
+        work, data, base, spec, adversary_recipe, AdversaryArguments(**adversary), word_vectors=data.word_vectors()
+    )
+
+
+def fine_tune_adversary(
+    work: Work, data: Data, base: SavedModel, spec: dict, base_model: str | None, fine_tuning: dict
+) -> None:
+    """The same of the run's transformer."""
+    from ..recipes import fine_tuned_adversary_recipe
+
+    settings = FineTunedAdversaryArguments(**fine_tuning)
+    start = {"pretrained": base_model, "trainable_layers": settings.trainable_layers}
+    _train_adversary(work, data, base, spec, fine_tuned_adversary_recipe, settings, **start)
+
+
+def _train_adversary(work: Work, data: Data, base: SavedModel, spec: dict, recipe, settings, **start) -> None:
+    """`recipe` makes of the settings what the trainer takes; `start` is what `new_adversary` has to know beside."""
     from ..training.adversarial import ModelConsistentAdversarialTrainer, new_adversary
 
-    base_model = base.load()
-    arguments = adversary_recipe(
-        AdversaryArguments(**adversary),
-        spec["kl_weight"],
-        output_dir=str(work.path / "checkpoints"),
-        seed=work.seed,
-        disable_tqdm=True,
-    )
+    base_model, place = base.load(), str(work.path / "checkpoints")
     trainer = ModelConsistentAdversarialTrainer(
-        new_adversary(base_model, spec["start"], work.seed, data.word_vectors()),
+        new_adversary(base_model, spec["start"], work.seed, **start),
         base_model,
-        arguments,
+        recipe(settings, spec["kl_weight"], output_dir=place, seed=work.seed, disable_tqdm=True),
         data.split("train"),
         data.split("validation"),
         processing_class=data.tokenizer(),
@@ -241,7 +225,15 @@ def analyse(
         None if model is None else model.load(),
         None if data is None else data.split("test"),
     )
-    analysis_of(analysis).run(evidence, work.seed, **settings).save(work.path)
+    asked = analysis_of(analysis)
+    reason = evidence.model.no_imposing if "imposed" in asked.requires and evidence.of_readout else None
+    result = Result.not_applicable(reason) if reason else asked.run(evidence, work.seed, **settings)
+    result.save(work.path)
+
+
+def not_applicable(work: Work, reason: str) -> None:
+    """Leaves word of an analysis that cannot be made of the audited model."""
+    Result.not_applicable(reason).save(work.path)
 
 
 def analysis_of(name: str) -> Analysis:

@@ -132,6 +132,8 @@ class ModelConsistentAdversarialTrainer(ClassificationTrainer):
             )
         if not (isinstance(base_model, Readout) or is_ours(base_model.config)):
             raise InputError(f"`base_model` is a {type(base_model).__name__}: give Readout(base_model, tokenizer).")
+        if isinstance(base_model, Readout) and base_model.rollout:
+            raise InputError("`base_model` is read by rollout, which is to be looked at alone: give a plain Readout.")
         self.args, self.base_model = args, base_model.to(args.device)  # type: ignore[arg-type]
         if model is not None:
             self._check_adversary(model)

@@ -64,8 +64,7 @@ def fine_tuning_trainer(
         **training_arguments: further `ClassificationTrainingArguments`.
     """
     model = pretrained_classifier(name, train_dataset.features["label"].names, seed)
-    readout = Readout(model, tokenizer)
-    readout.require_row()  # before anything is trained
+    readout = Readout(model, tokenizer)  # refuses before anything is trained
     if uniform:
         model.config.uniform_readout = readout.uniform = True
     arguments = fine_tuning_recipe(settings, output_dir, seed, **training_arguments)

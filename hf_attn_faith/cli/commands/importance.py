@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 from ...arguments import option
 from ..analysis import AnalysisArguments, run_analysis
+from ..models import ReadoutArguments
 
 PATHS = ()
 
 
 @dataclass
-class Options(AnalysisArguments):
+class Options(ReadoutArguments, AnalysisArguments):
     """This command."""
 
     through_attention: bool = option(False, "Gradients go through the attention too (default: it is held fixed).")
 
 
 def run(options: Options) -> None:
-    run_analysis("importance", options, through_attention=options.through_attention, progress=True)
+    settings = {"through_attention": options.through_attention, "progress": True}
+    run_analysis("importance", options, options.readout, **settings)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...arguments import TextArguments, option
-from ..models import load_own_attention
+from ..models import ReadoutArguments, load_own_attention, observed
 from ..output import new_directory, writing
 
 PATHS = ()
 
 
 @dataclass
-class Options(TextArguments):
+class Options(ReadoutArguments, TextArguments):
     """This command."""
 
     model: str = option(None, "A saved classifier: a directory or a repo on the Hub.", path=True)
@@ -29,6 +29,7 @@ def run(options: Options) -> None:
     from ...prediction import predict
 
     model, tokenizer = load_own_attention(options)
+    model = observed(model, options.readout)
     dataset = prepare_to_predict(options, model, tokenizer, options.split)
     with writing(output_dir):
         predict(model, dataset).save_to_disk(output_dir)
