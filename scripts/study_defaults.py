@@ -61,7 +61,9 @@ def main():
                 print(path.stem, flush=True)
     if options.only_table:
         paths = sorted(options.output_dir.glob("*.npz"))
-        print(table(pd.DataFrame([row for path in paths for row in rows_of(path, options.epochs)])).to_markdown())
+        runs = pd.DataFrame([row for path in paths for row in rows_of(path, options.epochs)])
+        for score in ("macro f1", "accuracy", "f1"):
+            print(f"\n{score}\n\n{table(runs, score).to_markdown()}")
 
 
 def name_of(corpus: str) -> str:
@@ -138,11 +140,10 @@ def rows_of(path: Path, numbers_of_epochs: list[int]):
         }
 
 
-def table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± standard deviation over the seeds of the held-out macro F1 and accuracy, a row a corpus and weights."""
-    groups = runs.groupby(["corpus", "weights", "epochs", "rule"], sort=False)
-    text = groups["macro f1"].mean().map("{:.3f}".format) + " ± " + groups["macro f1"].std().map("{:.3f}".format)
-    text += " (" + groups["accuracy"].mean().map("{:.3f}".format) + ")"
+def table(runs: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Mean ± standard deviation over the seeds of a held-out score, a row a corpus and weights, a column a rule."""
+    groups = runs.groupby(["corpus", "weights", "epochs", "rule"], sort=False)[score]
+    text = groups.mean().map("{:.3f}".format) + " ± " + groups.std().map("{:.3f}".format)
     return text.unstack("rule")[list(RULES)].reset_index().set_index("corpus")
 
 
