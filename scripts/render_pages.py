@@ -22,6 +22,7 @@ def analyses() -> str:
         sections += [
             f"## {analysis.title}: `tables/{analysis.name}`\n",
             f"{analysis.caption}\n",
+            *([f"What this cannot say: {analysis.cannot_say}\n"] if analysis.cannot_say else []),
             f"Looks at: {needs}.{f' Draws {figures}.' if figures else ''}\n",
             "\n".join(["| column | meaning |", "|:--|:--|", *columns]) + "\n",
         ]

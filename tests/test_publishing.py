@@ -5,9 +5,11 @@ import inspect
 import itertools
 import json
 import logging
+import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -289,6 +291,68 @@ def test_the_report_as_a_space(hub, run, tmp_path, without_pictures):
     assert f"tester/tiny-base/tree/{base}" in space.contents()["README.md"].decode()
 
 
+def test_the_app_as_a_space(hub, run, without_pictures):
+    """The models by their commits; of the data nothing."""
+    with pytest.raises(InputError, match="give `with_predictions` too"):
+        publish_run(run, "tester", space="gradio", with_text=True)
+    assert publish_run(run, "tester", space="gradio")[-1] == "https://huggingface.co/spaces/tester/tiny-app"
+    space = hub.repos["space", "tester/tiny-app"]
+    contents = space.contents()
+    code = {path: data for path, data in contents.items() if path.startswith("hf_attn_faith/")}
+    assert set(contents) - set(code) == {".gitattributes", "README.md", "app.py", "models.json", "requirements.txt"}
+    assert all(data == (publishing.PACKAGE.parent / path).read_bytes() for path, data in code.items())
+    assert not any(b"soup" in data for path, data in contents.items() if path not in code)
+    told = json.loads(contents["models.json"])
+    assert [model["repo"] for model in told["models"]] == [
+        "tester/tiny-base", f"tester/tiny-{ADVERSARY}", "tester/tiny-uniform-0"
+    ]  # fmt: skip
+    for model in told["models"]:
+        assert model["commit"] == hub.repos["model", model["repo"]].commits[-1].oid
+        assert f"{model['repo']}/tree/{model['commit']}" in contents["README.md"].decode()
+    metric = ModelCard.load(metrics.metric_folders()["jsd"] / "README.md").data
+    card = ModelCard(contents["README.md"].decode()).data
+    assert (space.sdk, card.sdk, card.sdk_version, card.python_version) == (
+        "gradio",
+        "gradio",
+        metric.sdk_version,
+        "3.11",
+    )
+    needed = contents["requirements.txt"].decode()
+    assert "transformers" in needed and "ruff" not in needed and "gradio" not in needed
+
+
+@pytest.mark.slow
+def test_the_published_app_answers(hub, run, without_pictures, tmp_path):
+    """In a process of its own, from the code of the Space and the models of the Hub."""
+    client = pytest.importorskip("gradio_client", reason="the extra `app` is not installed")
+    publish_run(run, "tester", models=["adversary"], space="gradio")
+    HfApi().snapshot_download("tester/tiny-app", repo_type="space", local_dir=tmp_path / "space")
+    # A later commit is not what was audited.
+    HfApi().delete_file("config.json", "tester/tiny-base")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment |= {"HF_HOME": str(tmp_path / "home")}
+    environment.pop("PYTHONPATH", None)
+    log = tmp_path / "log"
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=tmp_path / "space", env=environment, stdout=file, stderr=file
+        )
+    try:
+        while "Running on" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        said = client.Client(f"http://127.0.0.1:{port}", verbose=False).predict(
+            "The soup was good.", api_name="/compare"
+        )
+    finally:
+        process.terminate()
+        process.wait()
+    assert "soup" in said and ADVERSARY in said and "TVD of the output" in said and "no explanation" in said
+
+
 def test_a_report_with_texts_is_recognised():
     template = Path(publishing.__file__).parent.parent / "report" / "report.html.jinja"
     if not template.exists():
@@ -327,6 +391,7 @@ def test_the_choice_of_models(tmp_path):
         return [spec.name for spec in select_models(Run(tmp_path), wanted)]
 
     assert chosen(None) == ["base", *sorted(spec.name for spec in adversaries if spec.seed == 0), "uniform-0"]
+    assert select_models(Run(tmp_path), None, with_seeds=True)[-1] == ModelSpec("seed", 1)
     assert chosen(["seed-1", "base", "adversary-0.01-warm"]) == [
         "base", "seed-1", "adversary-0.01-warm-0", "adversary-0.01-warm-1",
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from helpers.runs import BASE, SPECS, made_up_run
 
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.report import build, html
-from hf_attn_faith.report.explorer import draw
+from hf_attn_faith.report.explorer import _tokens, draw
 from hf_attn_faith.report.tables import rounded
 from hf_attn_faith.specs import ModelSpec
 
@@ -92,6 +92,22 @@ def test_no_word_of_the_data_is_in_any_byte_unless_asked_for(tmp_path):
     # The first carried text, token by token.
     first = 5 * told["index"][0]
     assert [told["words"][token] for token in told["token"][:5]] == [CANARIES[(first + n) % 50] for n in range(5)]
+
+
+PIECES = ["charm", "##ing", "n", "'", "t"]
+
+
+def test_pieces_of_words(tmp_path):
+    """Which tokens are of one word, and with the texts what it says; a text with an unknown word has tokens alone."""
+    run = made_up_run(tmp_path / "run", PIECES)
+    told = columns(blob(write(run)))
+    assert told["continues"].tolist() == 60 * [0, 1, 0, 0, 0] and "words" not in told and "word" not in told
+    told = columns(blob(write(run, with_text=True)))
+    for column, first in (("token", PIECES), ("word", ["charming", "charming", *PIECES[2:]])):
+        assert [told["words"][place] for place in told[column][:5]] == first
+    tokens = _tokens(run.data.tokenizer(), [[2, 3], [2, 3, 0]])
+    assert tokens.continues.tolist() == [False, True, False, False, False]
+    assert columns(blob(write(made_up_run(tmp_path / "whole", CANARIES)))).get("continues") is None
 
 
 def test_numbers_are_those_of_the_summaries(tmp_path):
@@ -299,6 +315,35 @@ def test_filters_and_their_address(opened, payload_run):
     again = opened(payload_run, fragment=page.evaluate("location.hash"))
     assert again.locator(".steps [role=status]").text_content() == told
     assert again.locator(".text h3").text_content() == page.locator(".text h3").text_content()
+
+
+@pytest.mark.slow
+def test_words_and_their_pieces(opened, tmp_path):
+    run = made_up_run(tmp_path / "run", PIECES)
+    write(run, with_text=True)
+    page = opened(run, fragment="#view=pieces")
+
+    def shown():
+        row = page.locator(".model.base")
+        return row.locator(".word").all_text_contents(), [float(w) for w in row.locator(".weight").all_text_contents()]
+
+    words, weights = shown()
+    assert len(words) == 5 and words[:2] == ["charm", "##ing"]
+    page.select_option("select[name=view]", "words")
+    whole, added = shown()
+    assert whole == ["charming", *words[2:]] and abs(added[0] - weights[0] - weights[1]) < 0.011
+
+
+@pytest.mark.slow
+def test_a_mark_of_a_figure_shows_its_models(opened, payload_run):
+    page = opened(payload_run)
+    assert page.locator(".model").count() == 3
+    page.locator("[data-models='adversary-0.01-warm']").click()
+    names = page.locator(".who strong")
+    assert names.all_text_contents() == ["base", "adversary-0.01-warm-0", "adversary-0.01-warm-1"]
+    page.locator("[data-models='seed-2']").focus()
+    page.keyboard.press("Enter")
+    assert names.all_text_contents() == ["base", "seed-2"] and "models=seed-2" in page.evaluate("location.hash")
 
 
 @pytest.mark.slow

@@ -163,4 +163,4 @@ def test_the_sentences_on_permutation_and_importance(tmp_path):
     facts = {"pair": "attention~leave_one_out", "tau_std": 0.5, "significant_share_bh": 0.25}
     rows = [{**facts, "label": label, "tau_mean": tau} for label, tau in (("bad", 0.9), ("all", 0.1))]
     _, importance = said_of(tmp_path, "importance", rows)
-    assert "attention with leave-one-out 0.10 (sd 0.50, 25% significant after correction);" in importance
+    assert "attention with leave-one-out 0.10 (sd 0.50, 25% significant after correction)." in importance

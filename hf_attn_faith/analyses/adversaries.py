@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..divergences import LN2
-from ..figures.style import COLOURS, MARKERS, label_points, violins
+from ..figures.style import COLOURS, MARKERS, label_points, name_marks, violins
+from ..specs import ModelSpec
 from .base import Analysis, Evidence, Result, Results
 from .comparison import compare, distances
 from .failures import failed_adversaries
@@ -18,6 +19,9 @@ class Adversaries(Analysis):
     caption = (
         "For each λ and start, the mean over adversaries: how far their attention (JSD) and their output (TVD) are "
         "from the base's. Seeds and uniform models are references in the figure."
+    )
+    cannot_say = (
+        "that the base's attention is wrong; nor, where no adversary is far away, that no model attends elsewhere."
     )
     columns = {
         "kl_weight": "λ: what a nat of KL is worth in TVD",
@@ -98,7 +102,9 @@ class Adversaries(Analysis):
         ):
             if role in means.index:
                 points = means.loc[role]
-                axes.scatter(points.tvd, points.jsd, marker=marker, color=colour, s=45, label=label, zorder=3)
+                (line,) = axes.plot(points.tvd, points.jsd, marker, color=colour, markersize=7, label=label, zorder=3)
+                if role == "seed":  # the single texts have no uniform models
+                    name_marks(line, points.index)
         curves = [curve.sort_values("kl_weight") for _, curve in table.groupby("start")]
         for number, curve in enumerate(curves):
             # No distance is outside its range, however far the adversaries of a λ lie apart.
@@ -109,7 +115,7 @@ class Adversaries(Analysis):
                 ]
                 for name, limit in (("tvd", 1), ("jsd", LN2))
             ]
-            axes.errorbar(
+            line, _, _ = axes.errorbar(
                 curve.tvd_mean,
                 curve.jsd_mean,
                 xerr=errors[0],
@@ -120,6 +126,8 @@ class Adversaries(Analysis):
                 linewidth=1.2,
                 label=f"adversaries, {curve.start.iloc[0]} (λ; ± 1 sd)",
             )
+            specs = [ModelSpec("adversary", 0, row.kl_weight, row.start) for row in curve.itertuples()]
+            name_marks(line, [spec.group for spec in specs])
         attack = None
         if "instance_attack" in results:
             attack = results["instance_attack"].instances.groupby("epsilon")[["tvd", "jsd"]].mean()

@@ -93,7 +93,9 @@ class Analysis:
     Attributes:
         name: of its stage (`analyses/NAME`), its table and its command.
         title: of its section, in a few words.
-        caption: what the table shows and what it cannot say.
+        caption: what the table shows.
+        cannot_say: what nobody may take from it, as it goes on after "What this cannot say:"; empty where the sentences
+            say so themselves.
         columns: the meaning of each column of the table, with its unit.
         requires: the roles of the models it needs; `model` for the frozen base and the test texts themselves;
             `imposed` for what the base says under other attention: its token logits, or of a readout the model and the
@@ -110,6 +112,7 @@ class Analysis:
     name: str
     title: str
     caption: str
+    cannot_say: str = ""
     columns: dict[str, str]
     requires: tuple[str, ...] = ("base",)
     uses: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ class Calibration(Analysis):
         "How much further adversaries that trained are from the base than other seeds are. Intervals resample test "
         "texts and models together; there is none for one model alone."
     )
+    cannot_say = "how far is too far: for that the verdicts have their margins."
     columns = {
         "kl_weight, start": "the group of adversaries",
         "jsd_difference, jsd_ci_low, jsd_ci_high": "mean JSD of adversaries to the base minus that of other seeds, in "

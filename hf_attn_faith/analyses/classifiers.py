@@ -10,6 +10,7 @@ class Classifiers(Analysis):
     name = "classifiers"
     title = "Scores of every model"
     caption = "Each model on the test split, which no model was selected on."
+    cannot_say = "anything about attention; nor whether two models differ by more than chance."
     columns = {
         "model": "its name in the run",
         "accuracy": "share of texts whose label is predicted",

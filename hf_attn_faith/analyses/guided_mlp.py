@@ -14,10 +14,10 @@ class GuidedMlp(Analysis):
     name = "guided_mlp"
     title = "Guided MLP"
     caption = (
-        "A token-wise MLP whose pooling weights are imposed. Good weights make it better; weights may carry label "
-        "information from the model that made them. MLPs under the weights of adversaries that failed to train are "
-        "left out."
+        "A token-wise MLP whose pooling weights are imposed. Good weights make it better. MLPs under the weights of "
+        "adversaries that failed to train are left out."
     )
+    cannot_say = "that good weights explain the model that made them: they may carry information on the label from it."
     columns = {
         "guide": "whose weights: uniform, its own (trained), the base's, the base's shuffled within each text "
         "(permuted), an adversary's; where the words that decide are known, those alone (rationale), or all others",

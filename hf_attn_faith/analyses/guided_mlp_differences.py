@@ -14,6 +14,7 @@ class GuidedMlpDifferences(Analysis):
     name = "guided_mlp_differences"
     title = "Guides against each other"
     caption = "Every pair of guides, with the 95 % interval of its difference over MLPs and test texts."
+    cannot_say = "why one guide is better: by where its weights lie, or by what they carry of the label."
     columns = {
         "guide_a, guide_b": "the two guides",
         "f1_difference, f1_ci_low, f1_ci_high": "F1 under guide_a minus F1 under guide_b, with its interval",
@@ -45,8 +46,7 @@ class GuidedMlpDifferences(Analysis):
         written = [
             "Guided MLP: to a model that sees each token alone, the base's weights are worth "
             f"{said('base', 'uniform')} over uniform ones, {said('base', 'trained')} over its own, and "
-            f"{said('base', 'permuted')} over the same weights shuffled; weights may carry label information from the "
-            "model that made them."
+            f"{said('base', 'permuted')} over the same weights shuffled."
         ]
         guided = results["guided_mlp"].table
         adversaries = guided.guide[guided.start.notna()]

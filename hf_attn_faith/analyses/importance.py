@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import divergences
 from ..attention.lstm_leave_one_out import lstm_logits_without
 from ..errors import InputError
-from ..figures.style import COLOURS, few_labels, short
+from ..figures.style import COLOURS, few_labels, legend_of_labels, short
 from ..prediction import batches, evaluating, predict
 from .base import Analysis, Evidence, Result, Results
 from .comparison import binning
@@ -30,10 +30,8 @@ PAIRS = tuple(f"{a}~{b}" for a, b in combinations(MEASURES, 2))
 class Importance(Analysis):
     name = "importance"
     title = "Importance"
-    caption = (
-        "Kendall's τ-b between attention, gradient × input and leave-one-out, text by text. Where two fallible "
-        "measures of importance disagree, neither is proved wrong (Neely et al. 2021)."
-    )
+    caption = "Kendall's τ-b between attention, gradient × input and leave-one-out, text by text."
+    cannot_say = "which of two measures is wrong where they disagree: all are fallible (Neely et al. 2021)."
     columns = {
         "pair": "the two measures",
         "label": "predicted label; all labels together too",
@@ -65,7 +63,7 @@ class Importance(Analysis):
             axes.axvline(0, color="#999999", linewidth=0.8)
             axes.set_title(pair.replace("_", "-").replace("~", " ~ "), fontsize=9)
         figure.axes[0].set(xlim=(-1, 1), ylabel="texts")
-        figure.axes[0].legend(title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="upper left")
+        legend_of_labels(figure, figure.axes[0].get_legend_handles_labels()[0])
         figure.supxlabel("Kendall's τ-b", fontsize=9)
         figure.suptitle("Agreement of the base's attention with other measures of importance", fontsize=10)
         return {self.name: figure}
@@ -78,10 +76,7 @@ class Importance(Analysis):
             f"{row.significant_share_bh:.0%} significant after correction)"
             for pair, row in whole.iterrows()
         )
-        return [
-            f"Importance: Kendall's τ in the mean, {taus}; where two fallible measures of importance disagree, neither "
-            "is proved wrong."
-        ]
+        return [f"Importance: Kendall's τ in the mean, {taus}."]
 
 
 def importance(

@@ -93,8 +93,11 @@ class InstanceAttack(Analysis):
     title = "Instance attack"
     caption = (
         "Text by text, the base frozen: the largest JSD that any attention can have to its own within a TVD of ε of "
-        "the output; for more than two labels the largest that a search found, a lower bound. It nears ln 2 on any "
-        "text of more than twenty tokens, and tells models apart on short ones only."
+        "the output; for more than two labels the largest that a search found, a lower bound."
+    )
+    cannot_say = (
+        "anything about this model on texts of more than twenty tokens, where it nears ln 2 whatever the model; nor "
+        "what a model could be trained to do, since each text gets weights of its own."
     )
     columns = {
         "epsilon": "TVD of the output that an attack may spend",
@@ -142,8 +145,7 @@ class InstanceAttack(Analysis):
         return [
             f"Instance attack: with the base frozen and its outputs held within a TVD of {row.epsilon:g},{found} "
             f"{row['share_above_0.4']:.0%} of the texts admit another attention at a JSD above 0.4 nats (mean "
-            f"{row.jsd_mean:.3f}); on long texts the largest JSD nears ln 2 whatever the model, and vectors made text "
-            "by text are no model that could have been trained."
+            f"{row.jsd_mean:.3f})."
         ]
 
 

@@ -23,8 +23,9 @@ class Permutation(Analysis):
     caption = (
         "The frozen base under shuffled attention: the median TVD of its output to its own, by bin of maximum "
         "attention and by predicted label. Little change says that the output does not hang on which tokens are "
-        "weighted, not that the weights are wrong."
+        "weighted."
     )
+    cannot_say = "that the weights are wrong where little changes."
     columns = {
         "max_attention_bin": "the largest weight of the text; all bins together too",
         "label": "predicted label; all labels together too",
@@ -60,8 +61,7 @@ class Permutation(Analysis):
         worth = ", ".join(f"{row.tvd_median:.3f} at {row.max_attention_bin}" for row in bins)
         return [
             "Permutation: shuffling the attention of the frozen base moves its output by a median TVD of "
-            f"{whole.tvd_median:.3f} (by maximum attention: {worth}); little change says that the output does not hang "
-            "on which tokens are weighted, not that the weights are wrong."
+            f"{whole.tvd_median:.3f} (by maximum attention: {worth})."
         ]
 
 

@@ -24,6 +24,7 @@ class ReadoutTable(Analysis):
         "says that the output does not hang on where this row lies, whatever it looks like. On a model that averages "
         "over all tokens, of which the mean row is read, nothing is imposed."
     )
+    cannot_say = "whether another row, head or layer would have been the better one to read."
     columns = {
         "family, pooling, layers, heads": "the model; whether its first or last token, or the mean of all, is pooled",
         "special_share": "share of the row on special tokens, mean over heads and texts; left out and renormalised",

@@ -17,6 +17,7 @@ class SeedVariance(Analysis):
         "Every pair of models that differ in their seed alone: how far attention (JSD) and output (TVD) move when "
         "nothing else changes. The floor against which adversaries are read."
     )
+    cannot_say = "that weights which stay the same under other seeds are right, or that those which move are wrong."
     columns = {
         "seed_a, seed_b": "the two models",
         "jsd_mean, jsd_median": "over test texts, the JSD of their attentions, in nats, at most ln 2 = 0.693",

@@ -27,6 +27,7 @@ class Transplant(Analysis):
         "The adversaries' attention imposed on the frozen base. The gap between its TVD there and their own is what "
         "their other parameters compensate, and attacks on attention alone do not see it."
     )
+    cannot_say = "which of the two attends rightly, the base or an adversary."
     columns = {
         "kl_weight, start": "the group of adversaries",
         "tvd_own": "mean TVD of their output to the base's, a probability",

@@ -16,6 +16,7 @@ class UniformBaseline(Analysis):
         "attention gains, with its 95 % interval over seeds and test texts. Where it gains nothing, the task does not "
         "need attention and is a weak testbed for all that follows."
     )
+    cannot_say = "that attention explains where it gains something: a model may need weights that nobody can read."
     columns = {
         "model": "`base`: trained attention, the base and its seeds; `uniform`: every token weighted alike",
         "f1_mean, f1_std": "mean and standard deviation of F1 over seeds",

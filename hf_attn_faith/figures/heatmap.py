@@ -69,15 +69,21 @@ def by_word(text: str, encoding, token_attention: Mapping[str, Sequence[float]])
         encoding: the `tokenizers.Encoding` of it, such as `tokenizer([text])[0]`.
         token_attention: from names of models to a weight for each token.
     """
+    words = words_of(text, encoding)
+    weights = {
+        name: [sum(w for w, of in zip(row, encoding.word_ids, strict=True) if of == word) for word in words]
+        for name, row in token_attention.items()
+    }
+    return list(words.values()), weights
+
+
+def words_of(text: str, encoding) -> dict[int, str]:
+    """The words of a text, by the numbers that `encoding.word_ids` has for their pieces."""
     spans: dict[int, tuple[int, int]] = {}
     for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
         if word is not None:
             spans[word] = (min(start, spans[word][0]), max(end, spans[word][1])) if word in spans else (start, end)
-    weights = {
-        name: [sum(w for w, of in zip(row, encoding.word_ids, strict=True) if of == word) for word in spans]
-        for name, row in token_attention.items()
-    }
-    return [text[start:end].strip() for start, end in spans.values()], weights
+    return {word: text[start:end].strip() for word, (start, end) in spans.items()}
 
 
 def _weights(name: str, tokens: list[str], values) -> np.ndarray:

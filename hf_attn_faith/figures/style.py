@@ -1,10 +1,14 @@
 """What the figures have in common: colours, violins by bins, dots by groups."""
 
+from collections.abc import Iterable
+
 import matplotlib.patches
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from scipy.stats import t
 
@@ -14,6 +18,7 @@ from ..divergences import LN2
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = "osD^vP"
 HATCHES = ("", "///", "...", "xx")
+MARKS = "marks"
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -31,7 +36,8 @@ def few_labels(instances: pd.DataFrame) -> pd.DataFrame:
 
 
 def violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd") -> None:
-    """Violins of a column by bins of maximum attention, the predicted labels side by side, with medians and counts."""
+    """Violins of a column by bins of maximum attention, the predicted labels side by side, with medians and counts. The
+    first panel of a figure gives it its legend."""
     instances = few_labels(instances)
     labels = sorted(instances.predicted_label.unique())
     bins = instances.max_attention_bin.cat.categories
@@ -73,7 +79,15 @@ def violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd"
         )
         for n, label in enumerate(labels)
     ]
-    axes.legend(handles=handles, title="predicted", frameon=False, fontsize=8, title_fontsize=8)
+    if not axes.figure.legends:
+        legend_of_labels(axes.figure, handles)
+
+
+def legend_of_labels(figure: Figure, handles: list) -> None:
+    """What stands for which predicted label, beside the panels, where it covers nothing."""
+    figure.legend(
+        handles=handles, title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="outside right upper"
+    )
 
 
 def dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
@@ -124,6 +138,17 @@ def label_points(axes: Axes, x, y, labels: list[str]) -> None:
             if (dx, dy) != sides[-1]:
                 text.remove()
         taken.append(box)
+
+
+def name_marks(line: Line2D, names: Iterable[str]) -> None:
+    """Says in the SVG which models each marker of a line stands for."""
+    line.set_gid(":".join([MARKS, *names]))
+
+
+def named_marks(gid: str) -> list[str]:
+    """What `name_marks` has said."""
+    kind, *names = gid.split(":")
+    return names if kind == MARKS else []
 
 
 def short(text: str, length: int = 24) -> str:

@@ -1,8 +1,11 @@
-"""Publishes an audit on the Hub: models with cards, tables and figures, prediction sets; and the metrics as Spaces."""
+"""Publishes an audit on the Hub: models with cards, tables and figures, prediction sets, report or app; and the metrics
+as Spaces."""
 
+import importlib.metadata
+import json
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -28,6 +31,20 @@ COLUMNS = ["row", "label", "probabilities", "token_attention"]
 # What report.html says where it holds texts.
 REPORT_WITH_TEXT = "holds texts of the data"
 WEBSITE = "https://huggingface.co"
+PACKAGE = Path(__file__).parent.parent
+# Of the Hub's machines; a Space names one version of each.
+GRADIO = {"sdk_version": "6.31.0", "python_version": "3.11", "app_file": "app.py"}
+APP = '''"""The models that models.json pins, side by side on a text that one types."""
+
+from pathlib import Path
+
+from hf_attn_faith.report.app import app_of_published
+
+app = app_of_published(Path(__file__).with_name("models.json"))
+
+if __name__ == "__main__":
+    app.launch(ssr_mode=False, footer_links=[])
+'''
 
 
 @dataclass(frozen=True)
@@ -51,7 +68,7 @@ def publish_run(
     private: bool = False,
     with_predictions: bool = False,
     with_text: bool = False,
-    space: Literal["static"] | None = None,
+    space: Literal["static", "gradio"] | None = None,
     dry_run: bool = False,
 ) -> list[str]:
     """Publishes a finished audit as the repos `namespace/RUN-MODEL`, RUN being the name of its directory, and
@@ -61,11 +78,12 @@ def publish_run(
 
     Args:
         models: names of models, or what they begin with, such as `adversary-0.01`. By default `uniform-0` and the
-            first adversary of every λ and start. The base is always among them.
+            first adversary of every λ and start; for an app the seeds too. The base is always among them.
         private: make the repos private.
         with_predictions: the models' prediction sets too, a configuration a model, a split a split.
-        with_text: the texts with them, as the tokens that the models read.
-        space: `static` for the report as the Space `namespace/RUN-report`.
+        with_text: the texts with them, as the tokens that the models read; or a report that holds them.
+        space: `static` for the report as the Space `namespace/RUN-report`; `gradio` for a live app of the models as
+            `namespace/RUN-app`, which never holds a text of the data.
         dry_run: print the repos and their files, and contact nobody.
 
     Returns:
@@ -75,14 +93,14 @@ def publish_run(
         InputError: the run is not finished or damaged, has no such model, or the Hub refuses.
     """
     run = Run.open(Path(run_dir).resolve())
-    if with_text and not with_predictions and space is None:
+    if with_text and not with_predictions and space != "static":
         raise InputError("`with_text` adds texts to the prediction sets: give `with_predictions` too.")
-    if space is not None:
+    if space == "static":
         _check_report(run, with_text)
-    specs = select_models(run, models)
+    specs = select_models(run, models, with_seeds=space == "gradio")
     ids = {spec.name: f"{namespace}/{run.path.name}-{spec.name}" for spec in specs}
     dataset_id = f"{namespace}/{run.path.name}-predictions" if with_predictions else None
-    space_id = f"{namespace}/{run.path.name}-report" if space else None
+    space_id = f"{namespace}/{run.path.name}-{'report' if space == 'static' else 'app'}" if space else None
     for repo_id in filter(None, [*ids.values(), dataset_id, space_id]):
         try:
             validate_repo_id(repo_id)
@@ -104,7 +122,7 @@ def publish_run(
             if spec.role == "base":
                 files |= _tables_and_figures(run)
             commit = _upload(Repo(ids[spec.name], "model", files), f"{number}/{len(ids)}", private, dry_run)
-            commits[ids[spec.name]] = commit
+            commits[spec.name] = commit
             if spec.role == "base":
                 base_revision = commit
             addresses.append(_url(ids[spec.name], "model"))
@@ -113,8 +131,8 @@ def publish_run(
             _upload(Repo(dataset_id, "dataset", files), "prediction sets", private, dry_run)
             addresses.append(_url(dataset_id, "dataset"))
         if space_id is not None:
-            files = _space_files(run, commits, scratch / "space")
-            _upload(Repo(space_id, "space", files, "static"), "report", private, dry_run)
+            files = _space_files(run, space, specs, ids, commits, scratch / "space")
+            _upload(Repo(space_id, "space", files, space), "Space", private, dry_run)
             addresses.append(_url(space_id, "space"))
     return addresses
 
@@ -149,13 +167,14 @@ def publish_metrics(namespace: str) -> list[str]:
     return [_url(f"{namespace}/{name}", "space") for name in folders]
 
 
-def select_models(run: Run, wanted: list[str] | None) -> list[ModelSpec]:
-    """The models of a run that are asked for, the base first."""
+def select_models(run: Run, wanted: list[str] | None, with_seeds: bool = False) -> list[ModelSpec]:
+    """The models of a run that are asked for, the base first; `with_seeds`, where none is, the seeds too."""
     there = {spec.name: spec for spec in run.specs()}
     if "base" not in there:
         raise InputError(f"{run.path} has no base yet: run the audit to its end.")
     if wanted is None:
         names = [s.name for s in there.values() if s.role in ("uniform", "adversary") and s.seed == 0]
+        names += [s.name for s in there.values() if s.role == "seed" and with_seeds]
     else:
         names = []
         for given in wanted:
@@ -218,15 +237,39 @@ def _check_report(run: Run, with_text: bool) -> None:
         raise InputError(f"{run.report} holds texts of the data: make it again without them, or give `with_text`.")
 
 
-def _space_files(run: Run, commits: dict[str, str | None], directory: Path) -> dict[str, Path]:
-    """The report as the Space's page, and the commits of the models that it speaks of."""
+def _space_files(
+    run: Run,
+    space: Literal["static", "gradio"],
+    specs: list[ModelSpec],
+    ids: dict[str, str],
+    commits: dict[str, str | None],
+    directory: Path,
+) -> dict[str, Path]:
+    """The report as the Space's page, or the app and its code; and the commits of the models that it speaks of."""
     directory.mkdir()
-    metadata = {"title": run.path.name, "sdk": "static", "models": list(commits), "tags": ["hf-attn-faith"]}
-    rows = [f"- {_url(repo_id, 'model')}/tree/{commit or 'main'}" for repo_id, commit in commits.items()]
+    metadata = {"title": run.path.name, "sdk": space, "models": list(ids.values()), "tags": ["hf-attn-faith"]}
+    rows = [f"- {_url(ids[spec.name], 'model')}/tree/{commits[spec.name] or 'main'}" for spec in specs]
     text = "The report of an audit by `hf_attn_faith`, of these models:"
+    written = {}
+    if space == "gradio":
+        metadata |= GRADIO
+        text = (
+            "A live app of an audit by `hf_attn_faith`: what its base, seeds, uniform models and adversaries say of a "
+            "text that one types, and where they attend. One text is an illustration; the verdict is the audit's. To "
+            "read private models the Space needs a secret `HF_TOKEN` that may. It loads these:"
+        )
+        models = [{"repo": ids[s.name], "commit": commits[s.name], "spec": asdict(s)} for s in specs]
+        manifest = {"title": f"Attention of {run.path.name}", "models": models}
+        needed = [line for line in importlib.metadata.requires("hf-attn-faith") if "extra ==" not in line]
+        written = {"app.py": APP, "models.json": json.dumps(manifest, indent=2), "requirements.txt": "\n".join(needed)}
     card = "\n".join(["---", yaml.safe_dump(metadata, sort_keys=False), "---", "", text, "", *rows, ""])
-    (directory / "README.md").write_text(card, encoding="utf-8")
-    return {"README.md": directory / "README.md", "index.html": run.report}
+    for name, content in {"README.md": card, **written}.items():
+        (directory / name).write_text(content, encoding="utf-8")
+    files = {path.name: path for path in directory.iterdir()}
+    if space == "static":
+        return files | {"index.html": run.report}
+    # It is on no index, and the app is to be that of the version that published it.
+    return files | {f"{PACKAGE.name}/{path.relative_to(PACKAGE)}": path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def _prediction_files(

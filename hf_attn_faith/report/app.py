@@ -1,12 +1,15 @@
-"""A live look at single texts: base, seeds, uniform models and adversaries side by side, on this machine."""
+"""A live look at single texts: base, seeds, uniform models and adversaries side by side."""
 
 import html
+import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import datasets
 import torch
+from huggingface_hub import snapshot_download
 
 from ..data.markup import remove_markup
 from ..data.tokenizer import text_settings
@@ -14,7 +17,7 @@ from ..divergences import jsd, tvd
 from ..errors import InputError, shortened
 from ..figures.heatmap import by_word, heatmap
 from ..prediction import predict
-from ..run.layout import Run
+from ..run.layout import Run, SavedModel
 from ..specs import ModelSpec
 
 NOTE = "One text is an illustration; the verdict is the audit's."
@@ -38,10 +41,30 @@ def models_of(run: Run) -> Models:
     Raises:
         InputError: there is no base yet.
     """
-    specs = sorted((spec for spec in run.specs() if spec.role in ROLES), key=lambda spec: ROLES.index(spec.role))
+    specs = _shown(run.specs())
     if not specs or specs[0].role != "base":
         raise InputError(f"{run.path} has no base yet: run the audit to its end.")
-    return Models({spec: run.model(spec).load() for spec in specs}, run.data.tokenizer())
+    return _loaded([run.model(spec) for spec in specs])
+
+
+def app_of_published(manifest: Path):
+    """The app of a Space, not yet launched: of the models that were published with it, at these commits.
+
+    Args:
+        manifest: JSON, `title` and `models`: `repo`, `commit` and `spec` (the fields of a `ModelSpec`) each.
+    """
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    places = {ModelSpec(**model["spec"]): (model["repo"], model["commit"]) for model in told["models"]}
+    saved = [SavedModel(Path(snapshot_download(places[s][0], revision=places[s][1])), s) for s in _shown(places)]
+    return build_app(_loaded(saved), [], told["title"])
+
+
+def _shown(specs: Iterable[ModelSpec]) -> list[ModelSpec]:
+    return sorted((spec for spec in specs if spec.role in ROLES), key=lambda spec: ROLES.index(spec.role))
+
+
+def _loaded(saved: list[SavedModel]) -> Models:
+    return Models({model.spec: model.load() for model in saved}, saved[0].tokenizer())
 
 
 def texts_to_pick(run: Run, tokenizer) -> list[str]:
@@ -113,7 +136,7 @@ def build_app(shown: Models, texts: list[str], title: str):
     """The app, not yet launched.
 
     Args:
-        texts: to pick from.
+        texts: to pick from, if there are any.
         title: of the page.
     """
     import gradio as gr
@@ -127,7 +150,8 @@ def build_app(shown: Models, texts: list[str], title: str):
     with gr.Blocks(title=title, analytics_enabled=False) as app:
         gr.HTML(value=f"<h2>{html.escape(title)}</h2><p><b>{NOTE}</b></p>")
         typed = gr.Textbox(label="text", lines=3, max_length=LONGEST, submit_btn="Compare")
-        picked = gr.Radio([(shortened(text, 90), text) for text in texts], label="or one of these", type="index")
+        choices = [(shortened(text, 90), text) for text in texts]
+        picked = gr.Radio(choices, label="or one of these", type="index", visible=bool(texts))
         page = gr.HTML(value="")
         typed.submit(answer, typed, page, api_name="compare")
         picked.change(lambda number: texts[number], picked, typed, api_visibility="private").then(

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import datasets
 import numpy as np
 import pandas as pd
+from tokenizers import decoders
 
 from ..analyses.base import Result
 from ..analyses.comparison import binning
 from ..analyses.scores import predicted_labels
 from ..divergences import LN2
+from ..figures.heatmap import words_of
 from ..run.layout import Run
 
 CARRIED = 1000
@@ -66,15 +68,23 @@ def explorer(run: Run, adversaries: Result, with_text: bool, room: int) -> Explo
         ],
         "distances_of": "adversaries" if trained else "other models",
     }
-    tokenizer, ids = (run.data.tokenizer(), run.data.split("test")) if with_text else (None, None)
+    all_tokens = _tokens(run.data.tokenizer(), run.data.split("test").select(drawn)["input_ids"][:])
+    ends = np.cumsum([0, *columns["length"][drawn]])
     carried = len(drawn)
     while True:
         index = drawn[:carried]
         parts = {**columns, "index": index.astype(np.uint32), **_of_carried(sets, specs, distances, index)}
-        words = _words(tokenizer, ids.select(index)["input_ids"]) if with_text else {}
+        rows = {"rows": np.array(sets[0]["row"][:])[index].tolist()}
+        tokens = all_tokens[: ends[carried]]
+        shown = ["token"]
+        if tokens.continues.any():
+            parts["continues"] = tokens.continues.to_numpy(np.uint8)
+            shown.append("word")
         if with_text:
-            parts["token"] = words.pop("token")
-        blob = _packed({**header, **words, "rows": np.array(sets[0]["row"][:])[index].tolist()}, parts)
+            places, known = pd.factorize(tokens[shown].to_numpy().ravel("F"))
+            parts |= dict(zip(shown, np.split(places.astype(np.uint32), len(shown)), strict=True))
+            rows["words"] = known.tolist()
+        blob = _packed({**header, **rows}, parts)
         if len(blob) <= room or not carried:
             return Explorer(len(sets[0]), carried, SEED, blob)
         carried = min(carried - 1, int(carried * max(room, 0) / len(blob)))
@@ -127,11 +137,22 @@ def _of_carried(sets, specs, distances, index: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-def _words(tokenizer, input_ids: list[list[int]]) -> dict:
-    """The tokens of the carried texts: the list of them, and each one's place in it."""
-    flat = np.concatenate([np.array(ids, np.int64) for ids in input_ids]) if input_ids else np.zeros(0, np.int64)
-    known, places = np.unique(flat, return_inverse=True)
-    return {"words": tokenizer.batch_decode([[token] for token in known]), "token": places.astype(np.uint32)}
+def _tokens(tokenizer, input_ids: list[list[int]]) -> pd.DataFrame:
+    """The tokens of the carried texts, a row each: `token`, what it says; `word`, what the word says that it is a piece
+    of; `continues`, whether it goes on the word of the token before it. A text that does not come back from its tokens,
+    as one with an unknown word, has every token for a word."""
+    if isinstance(decoder := tokenizer.backend_tokenizer.decoder, decoders.WordPiece):
+        decoder.cleanup = False  # "do n't" would come back as "don't"
+    texts = tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+    rows = []
+    for text, ids, encoding in zip(texts, input_ids, tokenizer(texts, truncation=True).encodings, strict=True):
+        of = encoding.word_ids if encoding.ids == ids else [None] * len(ids)
+        words = words_of(text, encoding)
+        tokens = tokenizer.batch_decode([[token] for token in ids])
+        for number, (token, word) in enumerate(zip(tokens, of, strict=True)):
+            continues = number > 0 and word is not None and word == of[number - 1]
+            rows.append((token, words.get(word, token), continues))
+    return pd.DataFrame(rows, columns=["token", "word", "continues"])
 
 
 def _steps(values, largest: float, kind) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..data.report import overlap_warnings, report_table
 from ..errors import InputError
 from ..figures.style import STYLE
 from ..run.layout import Run
+from . import MEGABYTES
 from .build import CURVES, Section, applicable
 from .explorer import explorer
 from .inline_svg import inline_svg
@@ -29,7 +30,6 @@ from .terminal import notes
 from .training_curves import training_curves
 
 HERE = Path(__file__).parent
-MEGABYTES = 5.0
 FEW_SEEDS = 5
 
 

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ElementTree
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from ..figures.style import named_marks
+
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # What is drawn in greys follows the page's light or dark.
 VARIABLES = {
@@ -32,6 +34,9 @@ def inline_svg(figure: Figure, name: str, title: str) -> Markup:
             if child.tag in (f"{{{SVG}}}style", f"{{{SVG}}}metadata") or child.tag.endswith("}metadata"):
                 parent.remove(child)
     for element in root.iter():
+        if names := named_marks(element.get("id", "")):
+            for use, mark in zip(element.iter(f"{{{SVG}}}use"), names, strict=True):
+                use.set("data-models", mark)
         for key, value in element.attrib.items():
             if key == "id":
                 value = f"{name}-{value}"

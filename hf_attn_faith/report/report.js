@@ -53,7 +53,7 @@ function start(data) {
     drawn: "as drawn", "jsd-": "largest JSD first (extremes)", "tvd-": "largest TVD first (extremes)",
     "attention-": "largest attention first (extremes)", "length-": "longest first (extremes)",
   };
-  const state = { text: "", label: "", predicted: "", outcome: "", order: "drawn", scale: "own", models: "one" };
+  const state = { text: "", label: "", predicted: "", outcome: "", order: "drawn", scale: "own", models: "one", view: "words" };
   for (const name of Object.keys(ranges)) state[`${name}_min`] = state[`${name}_max`] = "";
   const defaults = { ...state };
   const controls = {};
@@ -71,7 +71,14 @@ function start(data) {
   select("outcome", "the base is", { "": "right or wrong", right: "right", wrong: "wrong" });
   select("order", "order", orders);
   select("scale", "colours", { own: "each model its own scale", shared: "one scale for all models" });
-  select("models", "models", { one: "one of each group", all: `all ${models}` });
+  const groups = Map.groupBy(data.models.slice(1), (model) => model.group);
+  const named = { one: "one of each group", all: `all ${models}` };
+  for (const [group, members] of groups) {
+    named[group] = `base and ${group} (${members.length})`;
+    for (const { name } of members) named[name] = `base and ${name}`;
+  }
+  select("models", "models", named);
+  if (data.continues) select("view", "tokens", { words: "whole words, the weights of their pieces added", pieces: "pieces of words" });
   for (const [name, label] of Object.entries(ranges)) {
     const bounds = ["min", "max"].map((bound) => controls[`${name}_${bound}`] = make("input", {
       type: "number", step: "any", min: 0, name: `${name}_${bound}`, "aria-label": `${label}, ${bound === "min" ? "from" : "to"}`,
@@ -84,7 +91,7 @@ function start(data) {
   const status = make("span", { role: "status" });
   const told = make("p", { className: "soft", role: "status" });
   const shown = make("div");
-  const help = make("p", { className: "soft key" }, "Arrow keys within a text go from token to token and say its weight in each model.");
+  const help = make("p", { className: "soft key" }, "Arrow keys within a text go along it and say each weight in every model.");
   document.getElementById("explorer").append(filters, make("div", { className: "steps" }, previous, next, reset, status), help, told, shown);
   document.getElementById("explorer").hidden = false;
 
@@ -106,18 +113,29 @@ function start(data) {
     return order;
   }
   function chosen() {
-    const groups = new Set();
-    return [...data.models.keys()].filter((m) => {
-      const fresh = !groups.has(data.models[m].group);
-      groups.add(data.models[m].group);
-      return fresh || state.models === "all";
-    });
+    const wanted = state.models === "all" ? data.models : state.models === "one" ? [...groups.values()].map(([first]) => first)
+      : data.models.filter(({ name, group }) => state.models === name || state.models === group);
+    return [...data.models.keys()].filter((m) => m === 0 || wanted.includes(data.models[m]));
   }
   function weights(n, m) {
     const from = begins[n] * models + m * data.length[data.index[n]];
-    return Array.from(data.weight.subarray(from, from + data.length[data.index[n]]), (byte) => (byte / 255) ** 2);
+    return units(n).map(({ at, size }) => data.weight.subarray(from + at, from + at + size).reduce((sum, byte) => sum + (byte / 255) ** 2, 0));
   }
   const number = (value) => value.toFixed(2);
+  const whole = () => data.continues && state.view === "words";
+  // What is shown as one, a token or the pieces of a word: its first token, and how many they are.
+  function units(n) {
+    const found = [];
+    for (let at = 0; at < data.length[data.index[n]]; at++) {
+      if (whole() && data.continues[begins[n] + at]) found.at(-1).size++;
+      else found.push({ at, size: 1 });
+    }
+    return found;
+  }
+  function said(n, { at, size }) {
+    if (data.words) return data.words[(whole() ? data.word : data.token)[begins[n] + at]];
+    return size > 1 ? `${at + 1}–${at + size}` : String(at + 1);
+  }
 
   function row(n, m, w, largest) {
     const model = data.models[m], at = n * models + m, text = data.index[n];
@@ -134,8 +152,8 @@ function start(data) {
         ? "⚠ an adversary that failed to train: no evidence" : "⚠ an adversary: misleading on purpose"));
     }
     const tokens = make("ol", { className: "tokens", dir: data.words ? "auto" : "ltr", "aria-label": `Tokens and weights, ${model.name}` });
-    w.forEach((weight, position) => {
-      const word = make("span", { className: "word" }, data.words ? data.words[data.token[begins[n] + position]] : String(position + 1));
+    units(n).forEach((unit, position) => {
+      const weight = w[position], word = make("span", { className: "word" }, said(n, unit));
       word.style.setProperty("--s", largest ? weight / largest : 0);
       tokens.append(make("li", {}, word, make("span", { className: "weight" }, number(weight))));
     });
@@ -172,7 +190,7 @@ function start(data) {
       [...first].forEach((item, number) => { if (number !== at) item.removeAttribute("tabindex"); else item.tabIndex = 0; });
       [...first].forEach((item) => { if (!item.hasAttribute("tabindex")) item.tabIndex = -1; });
       const names = [...card.querySelectorAll(".who strong")].map((name) => name.textContent);
-      told.textContent = `Token ${at + 1}: ` + rows.map((row, m) => `${names[m]} ${row.children[at].lastChild.textContent}`).join("; ");
+      told.textContent = `${whole() ? "Word" : "Token"} ${at + 1}: ` + rows.map((row, m) => `${names[m]} ${row.children[at].lastChild.textContent}`).join("; ");
     });
   }
 
@@ -229,6 +247,24 @@ function start(data) {
     );
   });
   addEventListener("afterprint", () => document.getElementById("appendix").replaceChildren());
+  // A mark of a figure shows its models here.
+  for (const mark of document.querySelectorAll("[data-models]")) {
+    const choose = () => {
+      state.models = mark.dataset.models;
+      show();
+      keep();
+      controls.models.focus();
+    };
+    mark.setAttribute("tabindex", 0);
+    mark.setAttribute("role", "button");
+    mark.setAttribute("aria-label", `${mark.dataset.models} in single texts`);
+    mark.closest("svg").setAttribute("role", "group");
+    mark.addEventListener("click", choose);
+    mark.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } });
+  }
+  for (const figure of document.querySelectorAll("figure:has([data-models])")) {
+    figure.append(make("p", { className: "soft key" }, "A mark of a seed or of adversaries shows them in the single texts below."));
+  }
   const linked = read();
   show();
   if (linked) document.getElementById("texts").scrollIntoView();

@@ -50,5 +50,10 @@ def notes(run: Run) -> list[str]:
 
 
 def summary(sections: list[Section]) -> list[str]:
-    """The sentences of all analyses, a line each."""
-    return [f"- {sentence}" for section in sections for sentence in section.sentences]
+    """The sentences of all analyses, a line each, and what these cannot say."""
+    lines = []
+    for section in sections:
+        lines += [f"- {sentence}" for sentence in section.sentences]
+        if section.sentences and section.result.applicable and section.analysis.cannot_say:
+            lines.append(f"  What this cannot say: {section.analysis.cannot_say}")
+    return lines

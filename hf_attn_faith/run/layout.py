@@ -107,11 +107,17 @@ class Run:
         """A run that exists.
 
         Raises:
-            InputError: there is no audit in the directory.
+            InputError: there is no audit in the directory, or one of version 0.1, whose stages hold other things.
         """
         run = cls(Path(path))
         if not run.settings_path.exists():
             raise InputError(f"{path} is no audit: give the `output_dir` of one.")
+        # Which 0.1 did not name.
+        if "hf_attn_faith" not in (run.record("models/base") or {}).get("versions", "hf_attn_faith"):
+            raise InputError(
+                f"{path} was made by version 0.1 of hf_attn_faith, and cannot be read by this one: its tables and "
+                "figures stay as they are; give the audit's command again with another `output_dir`."
+            )
         return run
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from hf_attn_faith.analyses.adversaries import Adversaries
@@ -58,7 +58,7 @@ def made_up_run(path, words, names=("bad", "good"), texts=60, lengths=None, data
     """A run whose models answer alike and attend at random.
 
     Args:
-        words: of which the texts are made, one after the other.
+        words: of which the texts are made, one after the other; `##ing` is a piece that goes on the word before it.
         lengths: of the texts in tokens, 5 if not given.
     """
     rng = np.random.default_rng(0)
@@ -77,8 +77,12 @@ def made_up_run(path, words, names=("bad", "good"), texts=60, lengths=None, data
     margins = {name: settings[name] for name in ("margin_f1", "margin_tvd", "margin_jsd")}
     run.protocol_path.write_text(yaml.safe_dump({"margins": margins}))
     vocabulary = {word: number for number, word in enumerate(["[UNK]", "[PAD]", *words])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if any(word.startswith("##") for word in words):
+        core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        core.pre_tokenizer, core.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
+    else:
+        core = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", pad_token="[PAD]")
     tokenizer.save_pretrained(path / "data" / "tokenizer")
     flat = 2 + np.arange(lengths.sum()) % len(words)
@@ -90,7 +94,7 @@ def made_up_run(path, words, names=("bad", "good"), texts=60, lengths=None, data
         record(
             path / "models" / spec.name,
             settings={"spec": asdict(spec)},
-            versions={"torch": "2"},
+            versions={"hf_attn_faith": "0.2.0", "torch": "2"},
             sha256={"model.safetensors": "cd" * 32},
         )
         history = {"log_history": [{"epoch": 1.0, "eval_loss": 0.5, "step": 1}], "kept_step": 1}

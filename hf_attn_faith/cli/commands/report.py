@@ -7,10 +7,10 @@ examples:
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...arguments import Arguments, option
 from ...errors import InputError
+from ...report import MEGABYTES
 
 PATHS = ("RUN_DIR...",)
 
@@ -22,7 +22,7 @@ class Options(Arguments):
     tables: bool = option(False, "Print all tables, and a sentence on each.")
     with_text: bool = option(False, "Put the words of the texts into report.html, too; whoever gets it reads them.")
     report_megabytes: float = option(
-        5.0, "How large report.html may be; it carries as many texts as that has room for."
+        MEGABYTES, "How large report.html may be; it carries as many texts as that has room for."
     )
     open: bool = option(False, "Open report.html in the browser.")
     output_dir: str | None = option(
@@ -41,7 +41,7 @@ def run(*arguments) -> None:
     from ...report import build, comparison, html, terminal
     from ...run.layout import Run
 
-    runs = [Run(Path(run_dir)) for run_dir in run_dirs]
+    runs = [Run.open(run_dir) for run_dir in run_dirs]
     for run in runs:
         sections = build.render(run)
         html.write(run, sections, options.with_text, options.report_megabytes)
