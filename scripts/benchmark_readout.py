@@ -1,6 +1,6 @@
 """How much the pass of one row saves: permutation and instance attack of a transformer, beside the same computations by
-the whole model each time; with gradient and leave-one-out, which take the whole model either way. Seconds are of the CPU,
-whatever else the machine does; on SST and a model of MiniLM's size it takes about a minute of a core.
+the whole model each time; with gradient and leave-one-out, which take the whole model either way. Seconds are of the
+CPU, whatever else the machine does; on SST and a model of MiniLM's size it takes about a minute of a core.
 
 python scripts/benchmark_readout.py --model CLASSIFIER --dataset_name CORPUS
 """
