@@ -7,7 +7,7 @@ import math
 
 from scipy.stats import t
 
-from .verdicts import LEVEL, uniqueness_level
+from .verdicts import LEVEL, Margins, uniqueness_level
 
 # Standard deviations over models that differ in their seed alone: of F1, of JSD (nats) and of TVD to the base.
 F1_MODELS, JSD_MODELS, TVD_MODELS = 0.015, 0.018, 0.02
@@ -42,15 +42,17 @@ def _smallest(models: float, texts: float, count_a: int, count_b: int, number: i
     return float(math.sqrt(sum(parts)) * (t.ppf((1 + level) / 2, freedom) + t.ppf(POWER, freedom)))
 
 
-def told(num_seeds: int, adversary_seeds: int, groups: int, texts: int, margin_tvd: float) -> str:
+def told(num_seeds: int, adversary_seeds: int, groups: int, texts: int, margins: Margins) -> str:
     """The same in a sentence, and how near outputs have to be for that to be shown."""
     found = detectable(num_seeds, adversary_seeds, groups, texts)
     if math.inf in found.values():
         return "Power: one model alone shows nothing of how models of other seeds spread; no reading can be tested."
+    weak = ", more than the margin, so that undecided is a likely verdict" if found["f1"] > margins.f1 else ""
     return (
         f"Power: with {num_seeds} seeds, {adversary_seeds} adversaries in each of {groups} groups and {texts:,} test "
-        f"texts, 4 audits of 5 show a difference of F1 of {found['f1']:.3f} between groups of classifiers, and of "
-        f"{found['jsd']:.3f} nats of JSD between adversaries and other seeds; that adversaries' outputs are within the "
-        f"margin {margin_tvd:g} of other seeds', where their TVD truly differs by {margin_tvd - found['tvd']:+.3f} at "
-        "most. All this if models spread as on the Stanford Sentiment Treebank."
+        f"texts, a true difference of F1 between groups of classifiers is shown in 4 of 5 such audits if it is "
+        f"{found['f1']:.3f}{weak}; one of JSD between adversaries and other seeds, if it is {found['jsd']:.3f} nats; "
+        f"and that adversaries' outputs are within the margin {margins.tvd:g} of TVD, if they truly differ from other "
+        f"seeds' by {margins.tvd - found['tvd']:+.3f} or less. Reckoned with models that spread as those measured on "
+        "the Stanford Sentiment Treebank."
     )

@@ -32,6 +32,30 @@ NEED, UNIQUE, PLACE, EQUAL = READINGS = (
     "where the weights lie matters to a model without context",
     "other attention with the same predictions would serve as well",
 )
+# What a verdict says to somebody who shows attention to people; no more than its state does.
+PLAIN: dict[str, dict[State, str]] = {
+    NEED: {
+        "ruled out": "The classifier does as well with all tokens weighted alike: it hardly needs its attention.",
+        "not ruled out": "The classifier does better with its attention than with all tokens weighted alike.",
+        "undecided": "It is open whether the classifier does better than with all tokens weighted alike.",
+    },
+    UNIQUE: {
+        "ruled out": "Do not show this attention as the one reason for a prediction: other models, trained for it, "
+        "attend elsewhere with outputs as close as a retraining's.",
+        "not ruled out": "No other attention was found for these predictions, by models that were trained to find one.",
+        "undecided": "It is open whether models can attend elsewhere with outputs as close as a retraining's.",
+    },
+    PLACE: {
+        "ruled out": "To a model that sees each token alone the weights are worth no more than the same, shuffled.",
+        "not ruled out": "To a model that sees each token alone the weights are worth more than the same, shuffled.",
+        "undecided": "It is open whether a model that sees each token alone makes more of them than of them shuffled.",
+    },
+    EQUAL: {
+        "ruled out": "Of the other attention that was found some is worth less than the base's to such a model.",
+        "not ruled out": "The other attention that was found is worth as much as the base's to such a model.",
+        "undecided": "It is open whether the other attention that was found is worth less to such a model.",
+    },
+}
 LEVEL = 0.95
 
 
@@ -104,9 +128,10 @@ def judge_uniqueness(groups: Mapping[str, tuple[Difference, Difference]], margin
     name, (jsd, tvd) = max((found or groups).items(), key=lambda item: item[1][0].estimate)
     furthest = f"The furthest in attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD."
     reason = {
-        "ruled out": f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, while "
-        f"their outputs are no further from the base's than other seeds' by more than {margins.tvd:g}: "
-        f"{interval(tvd)} of TVD. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each.",
+        "ruled out": f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, and "
+        f"their outputs are further from the base's than other seeds' by {interval(tvd)} of TVD, which is within the "
+        f"margin {margins.tvd:g}. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each, "
+        "which is 95 % for all together; these are the furthest in attention.",
         "not ruled out": f"Of {looked_at} groups of adversaries every one either attends within {margins.jsd:g} nats "
         f"of where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. {furthest}",
         "undecided": f"No group of {looked_at} is shown to attend elsewhere at outputs within {margins.tvd:g} of other "
@@ -139,8 +164,8 @@ def _judged(reading, quantity, difference, margin, level, ruled_out: bool, not_r
     match state:
         case "undecided":
             reason = (
-                f"{found}. It may be anything from {difference.low:+z.3f} to {difference.high:+z.3f}, none as well as "
-                f"more than the margin {margin:g}; what lies outside is excluded."
+                f"{found}. It may be anything between these bounds, none at all as well as more than the margin "
+                f"{margin:g}, and nothing outside of them."
             )
         case _:
             reason = f"{found}, margin {margin:g}."
@@ -203,6 +228,9 @@ def judge(groups: Groups, margins: Margins, seed: int) -> list[Verdict]:
         f1(groups.guided["base"], groups.guided["permuted"]),
         margins.f1,
     )
+    over_uniform = f1(groups.guided["base"], groups.guided["uniform"])
+    if place.state != "not tested":  # to harm by shuffling is not to help more than no attention does
+        place = replace(place, reason=f"{place.reason} Minus F1 under uniform weights: {interval(over_uniform)}.")
     unique, found = _uniqueness(groups, margins, seed)
     return [need, unique, place, _equal(groups, margins, unique, found, f1)]
 
@@ -259,7 +287,7 @@ def _equal(groups: Groups, margins: Margins, unique: Verdict, found: list[str], 
         chosen = [(verdict, name) for verdict, name in zip(verdicts, found, strict=True) if verdict.state == state]
         if chosen:
             verdict, name = max(chosen, key=lambda pair: pair[0].estimate)
-            of = f" ({name}; {len(chosen)} of {len(found)} groups)"
+            of = f" ({name}; so in {len(chosen)} of the {len(found)} groups that attend elsewhere)"
             return replace(verdict, reason=verdict.reason.replace("adversaries'", f"adversaries'{of}", 1))
     raise AssertionError("every verdict has a state")
 
@@ -331,12 +359,17 @@ class Verdicts(Analysis):
         tested = table[table.state != "not tested"]
         if not len(tested) and table.reason.nunique() == 1:
             return [f"{SHAPES['not tested']} none of the {len(table)} readings is tested. {table.reason[0]}"]
-        ruled_out = int((table.state == "ruled out").sum())
         return [
             *(f"{SHAPES[row.state]} {row.state}: {row.reading}. {row.reason}" for row in table.itertuples()),
-            f"Of {len(tested)} readings tested, {ruled_out} {'is' if ruled_out == 1 else 'are'} ruled out. The others "
-            "are not thereby shown to hold.",
+            f"In short: {in_short(table)}",
         ]
+
+
+def in_short(verdicts: pd.DataFrame) -> str:
+    """What the table of verdicts says to whoever shows this attention to people."""
+    tested = verdicts[verdicts.state != "not tested"].set_index("reading").state
+    plain = [PLAIN[reading][tested[reading]] for reading in (UNIQUE, NEED) if reading in tested]
+    return " ".join([*plain, "What is not ruled out is not thereby shown to hold."])
 
 
 def groups_of(evidence: Evidence, positive_label: str | None) -> Groups:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import shlex
 import warnings
@@ -15,7 +16,7 @@ import yaml
 from markupsafe import Markup, escape
 
 from ..analyses import power
-from ..analyses.verdicts import NEED, SHAPES, UNIQUE, Verdicts
+from ..analyses.verdicts import NEED, PLAIN, SHAPES, UNIQUE, Margins, Verdicts, in_short
 from ..arguments import AuditArguments
 from ..data.report import overlap_warnings, report_table
 from ..errors import InputError
@@ -81,7 +82,9 @@ def _page(run: Run, sections: list[Section], with_text: bool):
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "verdicts": _verdicts(verdicts[0]) if verdicts else [],
-        "headline": _headline(verdicts[0], int(classifiers[0].n.iloc[0])) if verdicts and classifiers else None,
+        "headline": _headline(verdicts[0]) if verdicts else None,
+        "texts": int(classifiers[0].n.iloc[0]) if classifiers else None,
+        "architecture": _architecture(run, settings),
         "banners": [line for line in notes(run) if line] + _banners(run, sections, specs),
         "power": _power(run, specs, classifiers),
         "splits": report_table(report) if report is not None else None,
@@ -139,9 +142,7 @@ def _verdicts(table: pd.DataFrame) -> list[dict]:
     """Each with its interval as a line from 0 to 100 on which 0, the margin, and the estimate have their places."""
     found = []
     for row in table.itertuples():
-        verdict = row._asdict() | {"shape": SHAPES[row.state], "drawn": None, "of_margin": "", "places": {}}
-        if row.reading == UNIQUE:
-            verdict["of_margin"] = " of TVD"
+        verdict = row._asdict() | {"shape": SHAPES[row.state], "plain": PLAIN[row.reading].get(row.state), "places": {}}
         if pd.notna(row.low):
             # The second reading's margin is one of TVD and has no place on an axis of JSD.
             marks = {"zero": 0.0} | ({} if row.reading == UNIQUE else {"margin": row.margin})
@@ -155,14 +156,10 @@ def _verdicts(table: pd.DataFrame) -> list[dict]:
     return found
 
 
-def _headline(verdicts: pd.DataFrame, texts: int) -> str:
-    tested, ruled_out = int((verdicts.state != "not tested").sum()), int((verdicts.state == "ruled out").sum())
-    if not tested:
-        return f"On these {texts:,} texts none of the {len(verdicts)} readings could be tested."
-    return (
-        f"On these {texts:,} texts, {ruled_out} of {tested} readings tested {'is' if ruled_out == 1 else 'are'} ruled "
-        "out. The others are not thereby shown to hold."
-    )
+def _headline(verdicts: pd.DataFrame) -> str:
+    if (verdicts.state == "not tested").all():
+        return f"This cannot be said: none of the {len(verdicts)} readings could be tested."
+    return in_short(verdicts)
 
 
 def _banners(run: Run, sections: list[Section], specs) -> list[str]:
@@ -175,8 +172,8 @@ def _banners(run: Run, sections: list[Section], specs) -> list[str]:
         need = tables["verdicts"].set_index("reading").state.get(NEED)
         if need == "ruled out":
             said.append(
-                "Weak testbed: uniform weights do as well as trained attention, so the task does not need it. Read all "
-                "that follows with that in mind."
+                "Weak testbed: uniform weights do as well as trained attention, so that little of what follows is "
+                "evidence on attention."
             )
         elif need == "undecided":
             said.append(
@@ -193,13 +190,31 @@ def _banners(run: Run, sections: list[Section], specs) -> list[str]:
     return said
 
 
+def _architecture(run: Run, settings: dict) -> dict[str, str] | None:
+    """What the base is, and the names of its labels."""
+    specs = [spec for spec in run.specs() if spec.role == "base"]
+    if not specs:
+        return None
+    config = json.loads((run.model(specs[0]).path / "config.json").read_text(encoding="utf-8"))
+    if run.of_transformer:
+        origin = f"fine-tuned from {settings['base_model']}" if settings["base_model"] else "as it was given"
+        what = f"{config['architectures'][0]}, {origin}"
+    else:
+        what = (
+            f"a bidirectional LSTM with {config['attention_type']} attention (embeddings of "
+            f"{config['embedding_size']}, {config['hidden_size']} units a direction)"
+        )
+    return {"what": what, "labels": ", ".join(config["id2label"].values())}
+
+
 def _power(run: Run, specs, classifiers: list[pd.DataFrame]) -> str | None:
     groups = {spec.group: 0 for spec in specs if spec.role == "adversary"}
     if not groups or not classifiers:
         return None
     seeds = sum(spec.role in ("base", "seed") for spec in specs)
     each = max(sum(spec.group == group and spec.role == "adversary" for spec in specs) for group in groups)
-    return power.told(seeds, each, len(groups), int(classifiers[0].n.iloc[0]), run.settings["margin_tvd"])
+    margins = Margins(*(run.settings[f"margin_{name}"] for name in ("f1", "tvd", "jsd")))
+    return power.told(seeds, each, len(groups), int(classifiers[0].n.iloc[0]), margins)
 
 
 def _counted(specs) -> pd.DataFrame:

@@ -53,7 +53,7 @@ function start(data) {
     drawn: "as drawn", "jsd-": "largest JSD first (extremes)", "tvd-": "largest TVD first (extremes)",
     "attention-": "largest attention first (extremes)", "length-": "longest first (extremes)",
   };
-  const state = { text: "", label: "", predicted: "", outcome: "", order: "drawn", scale: "own", models: "one", view: "words" };
+  const state = { text: "", label: "", predicted: "", outcome: "", order: "drawn", scale: "shared", models: "one", view: "words" };
   for (const name of Object.keys(ranges)) state[`${name}_min`] = state[`${name}_max`] = "";
   const defaults = { ...state };
   const controls = {};
@@ -70,7 +70,7 @@ function start(data) {
   select("predicted", "predicted by the base", labels);
   select("outcome", "the base is", { "": "right or wrong", right: "right", wrong: "wrong" });
   select("order", "order", orders);
-  select("scale", "colours", { own: "each model its own scale", shared: "one scale for all models" });
+  select("scale", "colours", { shared: "one scale for all models", own: "each model its own scale" });
   const groups = Map.groupBy(data.models.slice(1), (model) => model.group);
   const named = { one: "one of each group", all: `all ${models}` };
   for (const [group, members] of groups) {
@@ -122,6 +122,7 @@ function start(data) {
     return units(n).map(({ at, size }) => data.weight.subarray(from + at, from + at + size).reduce((sum, byte) => sum + (byte / 255) ** 2, 0));
   }
   const number = (value) => value.toFixed(2);
+  const top = (w) => w.reduce((a, b) => Math.max(a, b), 0);
   const whole = () => data.continues && state.view === "words";
   // What is shown as one, a token or the pieces of a word: its first token, and how many they are.
   function units(n) {
@@ -146,10 +147,10 @@ function start(data) {
       who.append(make("br"), `JSD ${number((data.text_jsd[at] / 65535) * LN2)}, TVD ${number(data.text_tvd[at] / 65535)}`);
     }
     // A scale of its own makes even uniform weights dark.
-    who.append(make("br"), `darkest: ${number(largest)}`);
+    who.append(make("br"), `largest weight: ${number(top(w))}`);
     if (model.role === "adversary") {
       who.append(make("span", { className: "warning" }, model.failed
-        ? "⚠ an adversary that failed to train: no evidence" : "⚠ an adversary: misleading on purpose"));
+        ? "⚠ an adversary that failed to train: no evidence" : "⚠ an adversary: trained to attend elsewhere"));
     }
     const tokens = make("ol", { className: "tokens", dir: data.words ? "auto" : "ltr", "aria-label": `Tokens and weights, ${model.name}` });
     units(n).forEach((unit, position) => {
@@ -162,7 +163,6 @@ function start(data) {
 
   function card(n) {
     const text = data.index[n], all = chosen().map((m) => [m, weights(n, m)]);
-    const top = (w) => w.reduce((a, b) => Math.max(a, b), 0);
     const shared = Math.max(...all.map(([, w]) => top(w)));
     const head = make("h3", {}, `Row ${data.rows[n]} of the test split: true label `, make("bdi", {}, data.labels[data.label[text]]), `, ${data.length[text]} tokens`);
     return make("div", { className: "text" }, head, ...all.map(([m, w]) => row(n, m, w, state.scale === "shared" ? shared : top(w))));
@@ -232,7 +232,8 @@ function start(data) {
     }
     return true;
   }
-  filters.addEventListener("change", () => {
+  filters.addEventListener("change", (event) => {
+    if (event.target.name === "order") state.text = "";  // what comes first, not where one was
     for (const [name, control] of Object.entries(controls)) state[name] = control.value;
     show();
     keep();

@@ -16,6 +16,7 @@ import yaml
 
 from ..analyses import power, protocol
 from ..analyses.scores import positive_index
+from ..analyses.verdicts import Margins
 from ..arguments import (
     AdversaryArguments,
     AuditArguments,
@@ -361,6 +362,7 @@ def _states(planned: list[Stage], run: Run) -> list[str]:
 def _power(config: AuditArguments, planned: list[Stage], run: Run) -> str:
     texts = len(run.data.split("test")) if store.finished_hash(planned[0], run) else None
     groups = len(set(config.kl_weights)) * len(set(config.adversary_start))
-    said = power.told(config.num_seeds, config.adversary_seeds, groups, texts or 1000, config.margin_tvd)
+    margins = Margins(config.margin_f1, config.margin_tvd, config.margin_jsd)
+    said = power.told(config.num_seeds, config.adversary_seeds, groups, texts or 1000, margins)
     assumed = "" if texts else " (1,000 test texts are assumed before the data are read.)"
     return said + assumed
