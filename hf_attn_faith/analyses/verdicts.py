@@ -228,8 +228,9 @@ def judge(groups: Groups, margins: Margins, seed: int) -> list[Verdict]:
         f1(groups.guided["base"], groups.guided["permuted"]),
         margins.f1,
     )
-    over_uniform = f1(groups.guided["base"], groups.guided["uniform"])
-    if place.state != "not tested":  # to harm by shuffling is not to help more than no attention does
+    if "uniform" in groups.guided and place.state != "not tested":
+        # Shuffling may harm where no attention at all would not.
+        over_uniform = f1(groups.guided["base"], groups.guided["uniform"])
         place = replace(place, reason=f"{place.reason} Minus F1 under uniform weights: {interval(over_uniform)}.")
     unique, found = _uniqueness(groups, margins, seed)
     return [need, unique, place, _equal(groups, margins, unique, found, f1)]

@@ -148,7 +148,7 @@ def _tokens(tokenizer, input_ids: list[list[int]]) -> pd.DataFrame:
     for text, ids, encoding in zip(texts, input_ids, tokenizer(texts, truncation=True).encodings, strict=True):
         of = encoding.word_ids if encoding.ids == ids else [None] * len(ids)
         words = words_of(text, encoding)
-        tokens = tokenizer.batch_decode([[token] for token in ids])
+        tokens = tokenizer.batch_decode([[token] for token in ids]) if ids else []  # of nothing it makes one text
         for number, (token, word) in enumerate(zip(tokens, of, strict=True)):
             continues = number > 0 and word is not None and word == of[number - 1]
             rows.append((token, words.get(word, token), continues))
