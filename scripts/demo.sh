@@ -4,5 +4,5 @@
 source "$(dirname "$0")/environment.sh" "."
 
 .venv/bin/hf-attn-faith audit --dataset_name planted --output_dir runs/planted \
-  --num_seeds 5 --adversary_seeds 3 --kl_weights 0.02 --adversary_start warm --num_train_epochs 6 --adversary_epochs 15 \
+  --num_seeds 5 --adversary_seeds 3 --kl_weights 0.02 --adversary_start warm --adversary_epochs 15 \
   --embedding_size 100 --hidden_size 64 "$@"

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers.runs import BASE, SPECS, made_up_run
 
+from hf_attn_faith.analyses.verdicts import PLAIN, in_short
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.report import build, html
 from hf_attn_faith.report.explorer import _tokens, draw
@@ -120,10 +121,10 @@ def test_numbers_are_those_of_the_summaries(tmp_path):
         else:
             cells = rounded(result.table).to_numpy().tolist()
             assert [list(result.table.columns), *cells] in page.tables
-    states = run.results()["verdicts"].table.state
-    assert (
-        f"On these 60 texts, {(states == 'ruled out').sum()} of {(states != 'not tested').sum()} readings" in page.text
-    )
+    verdicts = run.results()["verdicts"].table
+    assert in_short(verdicts) in page.text and "judged on 60 test texts" in page.text
+    for row in verdicts[verdicts.state != "not tested"].itertuples():
+        assert PLAIN[row.reading][row.state] in page.text
 
 
 def test_weights_are_those_of_the_prediction_sets(tmp_path):

@@ -14,6 +14,7 @@ from hf_attn_faith.analyses.verdicts import (
     EQUAL,
     NEED,
     PLACE,
+    PLAIN,
     READINGS,
     SHAPES,
     UNIQUE,
@@ -254,3 +255,8 @@ def test_fewer_models_do_not_decide_what_more_leave_open():
             before, after = states(full), states(fewer)
             wrong[number] += before[reading] == "undecided" and after[reading] == "ruled out"
     assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all(), wrong / runs
+
+
+def test_every_verdict_is_said_in_plain_words():
+    assert set(PLAIN) == set(READINGS)
+    assert all(set(PLAIN[reading]) == set(SHAPES) - {"not tested"} for reading in READINGS)

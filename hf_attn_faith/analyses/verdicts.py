@@ -126,12 +126,14 @@ def judge_uniqueness(groups: Mapping[str, tuple[Difference, Difference]], margin
     elif all(jsd.high < margins.jsd or tvd.low > margins.tvd for jsd, tvd in groups.values()):
         state = "not ruled out"
     name, (jsd, tvd) = max((found or groups).items(), key=lambda item: item[1][0].estimate)
+    several = ""
+    if looked_at > 1:
+        several = f", at {level:.1%} each, which is 95 % for all together; these are the furthest in attention"
     furthest = f"The furthest in attention ({name}): {interval(jsd)} nats of JSD, {interval(tvd)} of TVD."
     reason = {
         "ruled out": f"Adversaries ({name}) attend elsewhere, {interval(jsd)} nats of JSD beyond other seeds, and "
         f"their outputs are further from the base's than other seeds' by {interval(tvd)} of TVD, which is within the "
-        f"margin {margins.tvd:g}. {len(found)} of {looked_at} groups of adversaries show it, at {level:.1%} each, "
-        "which is 95 % for all together; these are the furthest in attention.",
+        f"margin {margins.tvd:g}. {len(found)} of {looked_at} groups of adversaries show it{several}.",
         "not ruled out": f"Of {looked_at} groups of adversaries every one either attends within {margins.jsd:g} nats "
         f"of where other seeds do, or gives outputs that are further away by more than {margins.tvd:g}. {furthest}",
         "undecided": f"No group of {looked_at} is shown to attend elsewhere at outputs within {margins.tvd:g} of other "

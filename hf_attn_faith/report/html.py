@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 import shlex
 import warnings
@@ -84,7 +83,8 @@ def _page(run: Run, sections: list[Section], with_text: bool):
         "verdicts": _verdicts(verdicts[0]) if verdicts else [],
         "headline": _headline(verdicts[0]) if verdicts else None,
         "texts": int(classifiers[0].n.iloc[0]) if classifiers else None,
-        "architecture": _architecture(run, settings),
+        "audited": _audited(settings),
+        "labels": run.predictions(specs[0]).splits()["test"].features["label"].names if specs else [],
         "banners": [line for line in notes(run) if line] + _banners(run, sections, specs),
         "power": _power(run, specs, classifiers),
         "splits": report_table(report) if report is not None else None,
@@ -190,21 +190,16 @@ def _banners(run: Run, sections: list[Section], specs) -> list[str]:
     return said
 
 
-def _architecture(run: Run, settings: dict) -> dict[str, str] | None:
-    """What the base is, and the names of its labels."""
-    specs = [spec for spec in run.specs() if spec.role == "base"]
-    if not specs:
-        return None
-    config = json.loads((run.model(specs[0]).path / "config.json").read_text(encoding="utf-8"))
-    if run.of_transformer:
-        origin = f"fine-tuned from {settings['base_model']}" if settings["base_model"] else "as it was given"
-        what = f"{config['architectures'][0]}, {origin}"
-    else:
-        what = (
-            f"a bidirectional LSTM with {config['attention_type']} attention (embeddings of "
-            f"{config['embedding_size']}, {config['hidden_size']} units a direction)"
-        )
-    return {"what": what, "labels": ", ".join(config["id2label"].values())}
+def _audited(settings: dict) -> str:
+    """What the base is."""
+    if settings["model"]:
+        return f"{settings['model']}, as it was given"
+    if settings["base_model"]:
+        return f"{settings['base_model']}, fine-tuned"
+    return (
+        f"a bidirectional LSTM with {settings['attention_type']} attention (embeddings of "
+        f"{settings['embedding_size']}, {settings['hidden_size']} units a direction)"
+    )
 
 
 def _power(run: Run, specs, classifiers: list[pd.DataFrame]) -> str | None:
