@@ -59,10 +59,14 @@ class Permutation(Analysis):
         table = results[self.name].table
         *bins, whole = table[table.label == "all"].itertuples()
         worth = ", ".join(f"{row.tvd_median:.3f} at {row.max_attention_bin}" for row in bins)
-        return [
+        said = (
             "Permutation: shuffling the attention of the frozen base moves its output by a median TVD of "
             f"{whole.tvd_median:.3f} (by maximum attention: {worth})."
-        ]
+        )
+        if "seed_variance" in results:  # what is little?
+            mean, seeds = results[self.name].instances.tvd_mean.mean(), results["seed_variance"].table.tvd_mean.mean()
+            said += f" In the mean it is {mean:.3f}, where training under another seed moves it by {seeds:.3f}."
+        return [said]
 
 
 def permutation(prediction_set: datasets.Dataset, permutations: int = 100, seed: int = 42) -> pd.DataFrame:

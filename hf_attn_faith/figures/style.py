@@ -68,7 +68,7 @@ def violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd"
     axes.set_xticks(range(len(bins)), [f"{name}\n({counts[name]})" for name in bins])
     axes.set(ylim=(-0.02, LN2 + 0.03), xlim=(-0.6, len(bins) - 0.4))
     axes.set_ylabel("JSD to the base (nats)")
-    axes.set_xlabel("maximum attention of the base (count)")
+    axes.set_xlabel("maximum attention of the base (texts times models)")
     axes.set_title(title, fontsize=9)
     handles = [
         matplotlib.patches.Patch(

@@ -83,7 +83,7 @@ def _page(run: Run, sections: list[Section], with_text: bool):
         "verdicts": _verdicts(verdicts[0]) if verdicts else [],
         "headline": _headline(verdicts[0]) if verdicts else None,
         "texts": int(classifiers[0].n.iloc[0]) if classifiers else None,
-        "audited": _audited(settings),
+        "audited": _audited(run, settings),
         "labels": run.predictions(specs[0]).splits()["test"].features["label"].names if specs else [],
         "banners": [line for line in notes(run) if line] + _banners(run, sections, specs),
         "power": _power(run, specs, classifiers),
@@ -102,6 +102,7 @@ def _page(run: Run, sections: list[Section], with_text: bool):
             if section.analysis.name != Verdicts.name
         ],
         "curves": _curves(run),
+        "kept_by": "F1" if run.of_transformer else settings["keep_best_by"],
         "with_text": with_text,
     }
     template = environment.get_template("report.html.jinja")
@@ -190,12 +191,11 @@ def _banners(run: Run, sections: list[Section], specs) -> list[str]:
     return said
 
 
-def _audited(settings: dict) -> str:
+def _audited(run: Run, settings: dict) -> str:
     """What the base is."""
-    if settings["model"]:
-        return f"{settings['model']}, as it was given"
-    if settings["base_model"]:
-        return f"{settings['base_model']}, fine-tuned"
+    if run.of_transformer:
+        given = f"{settings['model']}, as it was given"
+        return given if settings["model"] else f"{settings['base_model']}, fine-tuned"
     return (
         f"a bidirectional LSTM with {settings['attention_type']} attention (embeddings of "
         f"{settings['embedding_size']}, {settings['hidden_size']} units a direction)"
