@@ -296,17 +296,25 @@ class AuditArguments(
     def _check_transformer(self) -> None:
         """What of the other options has no use beside a transformer, or without one."""
         given = [name for name in ("base_model", "model") if getattr(self, name)]
-        if given:
-            of_lstms = "tokenizer word_vectors embedding_size attention_type adversary_epochs adversary_patience"
-            refuse_given(self, AuditArguments, f"`{given[0]}` asks for a transformer", *of_lstms.split())
-        else:
-            for arguments in (FineTuningArguments, FineTunedAdversaryArguments):
-                refuse_given(self, arguments, "no transformer is under audit")
+        why = f"`{given[0]}` asks for a transformer" if given else "no transformer is under audit"
+        refuse_given(self, AuditArguments, why, *of_no_use(vars(self)))
         if self.model and not self.base_model and self.adversary_start != ["warm"]:
             raise InputError(
                 f"`adversary_start` {' '.join(self.adversary_start or [])}: what was `model` fine-tuned from? Give "
                 "that as `base_model`, or take the start warm."
             )
+
+
+OF_LSTMS = {
+    "tokenizer", "word_vectors", "embedding_size", "attention_type", "adversary_epochs", "adversary_patience",
+}  # fmt: skip
+
+
+def of_no_use(given: dict[str, Any]) -> set[str]:
+    """Options of an audit that have no use beside those given: of LSTMs alone, or of transformers alone."""
+    if given.get("base_model") or given.get("model"):
+        return OF_LSTMS
+    return {f.name for arguments in (FineTuningArguments, FineTunedAdversaryArguments) for f in fields(arguments)}
 
 
 def expand_path(name: str, path: str) -> str:

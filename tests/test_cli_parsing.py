@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 import yaml
 
+from hf_attn_faith.arguments import AuditArguments
 from hf_attn_faith.cli.main import COMMANDS, main
 from hf_attn_faith.errors import InputError
 
@@ -147,6 +148,17 @@ def test_presets(tmp_path, monkeypatch, refused):
     config = parsed(monkeypatch, *settings, "--config", str(tmp_path / "a.yaml"), "--class_weights", "two-labels")
     assert (config.embedding_std, config.class_weights, config.keep_best_by) == (0.5, "two-labels", "loss")
     assert "argument --preset: invalid choice: 'paper'" in refused("audit", *settings[:-1], "paper")
+
+
+def test_a_preset_sets_what_has_a_use(monkeypatch, refused):
+    settings = ["--dataset_name", "planted", "--output_dir", "out", "--preset", "quick"]
+    lstm, default = parsed(monkeypatch, *settings), AuditArguments
+    assert (lstm.adversary_epochs, lstm.fine_tuning_epochs) == (15, default.fine_tuning_epochs)
+    for given in ("--base_model", "--model"):
+        transformer = parsed(monkeypatch, *settings, given, "somebody/bert")
+        assert (transformer.adversary_epochs, transformer.fine_tuning_epochs) == (default.adversary_epochs, 2)
+        assert transformer.max_train_samples == 1000
+    assert "--adversary_epochs has no use" in refused("audit", *settings, "--model", "x", "--adversary_epochs", "15")
 
 
 def test_what_is_written_in_a_file_is_read_as_the_option_means_it(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import yaml
 
-from ..arguments import expand_path
+from ..arguments import expand_path, of_no_use
 from ..errors import InputError, shortened
 
 PRESETS = Path(__file__).parent / "presets"
@@ -166,7 +166,13 @@ def parse(parser: Parser, options_class: type, paths: tuple[str, ...], argv: lis
     if len(files) > 1 and "output_dir" in line:
         raise InputError("`output_dir` on the line is that of one audit: name one in each --config instead.")
     configs = [_read_config(path, hints) for path in files] or [{}]
-    return given_paths, [options_class(**preset | config | line) for config in configs]
+    return given_paths, [options_class(**_fitting(preset, config | line) | config | line) for config in configs]
+
+
+def _fitting(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What of a preset has a use: it is for LSTMs as for transformers."""
+    unused = of_no_use(given)
+    return {name: value for name, value in preset.items() if name not in unused}
 
 
 def _with_underscores(token: str) -> str:
