@@ -6,8 +6,11 @@ import gc
 import logging
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
+from typing import Any
 
 import datasets
 import torch
@@ -26,6 +29,19 @@ def set_up(num_threads: int | None) -> None:
         torch.set_num_threads(num_threads)
     # Trainer collects garbage before every training; what is imported by now need not be looked at each time.
     gc.freeze()
+
+
+def beside_each_other(function: Callable[[Any], None], parts: Iterator) -> None:
+    """Calls a function with each of the parts, in as many threads as PyTorch has, each of which computes alone: for
+    work whose steps are too small to be shared out among them."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)  # also in threads that begin now
+    try:
+        with ThreadPoolExecutor(number) as pool:
+            while some := list(islice(parts, number)):
+                list(pool.map(function, some))
+    finally:
+        torch.set_num_threads(number)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from ..attention.lstm_leave_one_out import lstm_logits_without
 from ..errors import InputError
 from ..figures.style import COLOURS, few_labels, legend_of_labels, short
 from ..prediction import batches, evaluating, predict
+from ..process import beside_each_other
 from .base import Analysis, Evidence, Result, Results
 from .comparison import binning
 
@@ -257,24 +258,31 @@ def leave_one_out(
     Returns:
         For each text, in the order of the dataset, (T,) float32, probabilities.
     """
-    if row_budget is None:
-        row_budget = 512 if model.device.type == "cpu" else 4096
+    budget = row_budget or (512 if model.device.type == "cpu" else 4096)
+    lstm = model.config.model_type == "lstm_attention"
     values = _for_each_token(dataset)
+
+    @torch.no_grad()  # which is a thread's own
+    def measure(part: tuple[np.ndarray, dict[str, Tensor]]) -> None:
+        indices, batch = part
+        output = model(**batch, return_dict=True, **({"output_hidden_states": True} if lstm else {}))
+        whole = _probabilities(output.logits).unsqueeze(1)
+        time = batch["input_ids"].shape[1]
+        for first in range(0, time, budget):
+            tokens = range(first, min(first + budget, time))
+            if lstm:
+                logits = lstm_logits_without(model, batch, output.hidden_states[0], tokens)
+            else:
+                logits = _logits_without(model, batch, tokens)
+            _store(values, indices, divergences.tvd(_probabilities(logits), whole), first)
+
+    parts = batches(model, dataset, lambda longest: max(1, budget // longest), "leave-one-out", progress)
     with evaluating(model):
-        for indices, batch in batches(
-            model, dataset, lambda longest: max(1, row_budget // longest), "leave-one-out", progress
-        ):
-            lstm = model.config.model_type == "lstm_attention"
-            output = model(**batch, return_dict=True, **({"output_hidden_states": True} if lstm else {}))
-            whole = _probabilities(output.logits).unsqueeze(1)
-            time = batch["input_ids"].shape[1]
-            for first in range(0, time, row_budget):
-                tokens = range(first, min(first + row_budget, time))
-                if lstm:
-                    logits = lstm_logits_without(model, batch, output.hidden_states[0], tokens)
-                else:
-                    logits = _logits_without(model, batch, tokens)
-                _store(values, indices, divergences.tvd(_probabilities(logits), whole), first)
+        if lstm and model.device.type == "cpu":
+            beside_each_other(measure, parts)
+        else:
+            for part in parts:
+                measure(part)
     return values
 
 
