@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
-from test_audit import config, finished, render_report, tables  # noqa: F401
+from test_audit import config, finished, options, render_report, tables  # noqa: F401
 
 from hf_attn_faith.errors import InputError
 from hf_attn_faith.run import store
@@ -78,5 +80,30 @@ def test_a_machine_that_is_lost_in_mid_stage(finished, tmp_path):  # noqa: F811
         cluster.shutdown()
     thread.join(1)
     assert not thread.is_alive()  # a machine was lost
+    render_report(run)
+    assert tables(run) == tables(finished)
+
+
+@pytest.mark.slow
+def test_a_lost_head_is_told_in_a_line_and_the_run_goes_on(finished, tmp_path):  # noqa: F811
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run)[:-2], "--ray", cluster.address]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        while not list((run / "models").glob(".*.unfinished")) and process.poll() is None:
+            time.sleep(0.01)
+        cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+        said = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+        cluster.shutdown()
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    last = said.splitlines()[-1]
+    assert "the head of the cluster" in last and last.endswith("give the same command, or leave --ray out.")
+    run_audit(config(run), progress=False)
     render_report(run)
     assert tables(run) == tables(finished)

@@ -58,3 +58,19 @@ def test_the_bar_tells_what_each_worker_does(costs, monkeypatch):
     assert said[1] == "00:06 left: 1 of 6 done; "
     assert said[-1].endswith("left: 1 of 6 done; a 40%, c 0%")
     bar.close()
+
+
+def test_a_failed_stage_stays_named_and_what_reads_it_is_not_waited_for(costs, monkeypatch):
+    bar = Progress({each: Run(Path("run")) for each in costs}, 2, shown=True)
+    said = []
+    monkeypatch.setattr(bar.bar, "set_description_str", said.append)
+    by_name = {each.name: each for each in costs}
+    for name in ("data", "a", "c"):
+        bar.begun(by_name[name])
+    bar.done(by_name["data"])
+    bar.failed(by_name["a"])
+    assert said[-1].endswith("left: 1 of 6 done; failed: a; c 0%")
+    assert [stage.name for stage in bar.left] == ["c", "d", "e"]  # b reads a
+    bar.done(by_name["c"])
+    assert said[-1].endswith("left: 2 of 6 done; failed: a; ")
+    bar.close()

@@ -82,8 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except Exception as error:
         logging.getLogger("hf_attn_faith").debug("", exc_info=True)
-        # A stage's failure names its cause itself.
-        told = str(error) if type(error).__name__ == "StageError" else f"{type(error).__name__}: {error}"
+        kind = type(error).__name__
+        # These name their cause themselves.
+        told = str(error) if kind in ("StageError", "ExecutorLost") else f"{kind}: {error}"
         return _say(_with_dashes(told, options), 1)
 
 

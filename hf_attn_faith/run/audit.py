@@ -284,7 +284,7 @@ def _make(planned: dict[Run, list[Stage]], configs: dict[Run, AuditArguments], p
             _write_settings(configs[run], run)
 
     try:
-        return run_stages(runs, executor, bar.begun, done)
+        return run_stages(runs, executor, bar.begun, done, bar.failed)
     finally:
         executor.close()
         bar.close()

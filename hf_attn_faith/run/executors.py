@@ -21,7 +21,7 @@ from . import store, worker
 from .layout import Run
 from .schedule import longest_ways
 from .stage import Stage
-from .store import StageError
+from .store import ExecutorLost, StageError
 
 
 class Executor(Protocol):
@@ -130,6 +130,7 @@ def run_stages(
     executor: Executor,
     begun: Callable[[Stage], Callable[[float], None]],
     done: Callable[[Stage], None],
+    failed: Callable[[Stage], None],
 ) -> dict[Run, Exception]:
     """Makes the stages that are not finished, of one run or several, those with the longest way to the end first.
 
@@ -137,22 +138,23 @@ def run_stages(
         runs: the run of each stage; with all that they read, parents before their children.
         begun: told of a stage that begins; returns whom to tell its share.
         done: told of a finished stage, before those that read it begin; a mistake that it raises ends the run.
+        failed: told of a stage that was not made.
 
     Returns:
-        What ended a run, for those that did not end well: an `InputError`, after which nothing else of it began, or a
-        `StageError`: stages failed, those that read them were not made, all others were.
+        What ended a run, for those that did not end well: an `InputError` or `ExecutorLost`, after which nothing else
+        of it began, or a `StageError`: stages failed, those that read them were not made, all others were.
     """
     way = longest_ways({stage: stage.cost for stage in runs})
     waiting = sorted((s for s, run in runs.items() if store.finished_hash(s, run) is None), key=lambda s: -way[s])
     unmade, running = set(waiting), {}
-    mistakes: dict[Run, Exception] = {}
+    ends: dict[Run, Exception] = {}
     failures: dict[Run, list[Exception]] = {}
     while True:
         ready = [stage for stage in waiting if unmade.isdisjoint(stage.parents())]
         for stage in ready[: executor.slots - len(running)]:
             waiting.remove(stage)
             running[executor.submit(stage, runs[stage], begun(stage))] = stage
-        if all(runs[stage] in mistakes for stage in running.values()):
+        if all(runs[stage] in ends for stage in running.values()):
             break  # what is left reads a stage that failed, or nobody waits for
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             stage = running.pop(future)
@@ -160,13 +162,15 @@ def run_stages(
                 future.result()
                 done(stage)
                 unmade.remove(stage)
-            except InputError as error:
-                mistakes.setdefault(runs[stage], error)
+            except (InputError, ExecutorLost) as error:
+                ends.setdefault(runs[stage], error)
                 waiting = [other for other in waiting if runs[other] != runs[stage]]
+                failed(stage)
             except Exception as error:
                 failures.setdefault(runs[stage], []).append(error)
+                failed(stage)
     held_up = Counter(runs[stage] for stage in waiting)
-    return {run: _failure(errors, held_up[run]) for run, errors in failures.items()} | mistakes
+    return {run: _failure(errors, held_up[run]) for run, errors in failures.items()} | ends
 
 
 def _failure(errors: list[Exception], held_up: int) -> StageError:

@@ -23,6 +23,7 @@ class Progress:
         self.left = {stage: stage.cost for stage in unfinished}
         self.begun_at: dict[Stage, float] = {}  # of those at work
         self.busy = 0.0  # seconds of all workers, for stages that are done
+        self.finished, self.failures = 0, list[Stage]()
         self.bar = tqdm(
             total=sum(self.left.values()) + 1e-6,  # shares do not add up to the last digit
             desc="? left: nothing begun",
@@ -44,16 +45,30 @@ class Progress:
         return tell
 
     def done(self, stage: Stage) -> None:
+        self.finished += 1
         self.busy += time.monotonic() - self.begun_at.pop(stage)
         self.bar.update(self.left.pop(stage))
+        self._show()
+
+    def failed(self, stage: Stage) -> None:
+        """Named to the end; what reads it is waited for no longer."""
+        self.failures.append(stage)
+        self.begun_at.pop(stage, None)  # a stage that is done may turn out to be a mistake
+        lost = {stage}
+        for other in self.left:
+            if not lost.isdisjoint(other.parents()):
+                lost.add(other)
+        self.left = {other: cost for other, cost in self.left.items() if other not in lost}
         self._show()
 
     def _show(self) -> None:
         if self.bar.disable:
             return
         doing = ", ".join(f"{self._name(stage)} {1 - self.left[stage] / stage.cost:.0%}" for stage in self.begun_at)
-        finished = len(self.runs) - len(self.left)
-        self.bar.set_description_str(f"{self._time_left()} left: {finished} of {len(self.runs)} done; {doing}")
+        told = [f"{self.finished} of {len(self.runs)} done"]
+        if self.failures:
+            told.append(f"failed: {', '.join(map(self._name, self.failures))}")
+        self.bar.set_description_str(f"{self._time_left()} left: {'; '.join([*told, doing])}")
 
     def _name(self, stage: Stage) -> str:
         several = len(set(self.runs.values())) > 1

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,8 +24,10 @@ from ..process import quiet_libraries, set_up
 from . import store
 from .layout import Run
 from .stage import Stage
-from .store import StageError
+from .store import ExecutorLost, StageError
 
+# Seconds without an answer after which the head counts as lost; after 60 Ray ends this process.
+SILENCE = 20
 OBJECT_STORE = 100 * 2**20  # bytes; what is big goes through the run's directory
 
 
@@ -69,14 +72,42 @@ class Ray:
             store.versions(),
         )
         self._running: set[ray.ObjectRef] = set()
-        self._closed = threading.Event()
+        self._closed, self._lost = threading.Event(), threading.Event()
+        self._head: str = ray.get_runtime_context().gcs_address
+        threading.Thread(target=self._watch_head, daemon=True).start()
+
+    def _watch_head(self) -> None:
+        answered = time.monotonic()
+        while time.monotonic() - answered < SILENCE:
+            if self._closed.wait(1):
+                return
+            if self._head_answers():
+                answered = time.monotonic()
+        self._lost.set()
+
+    def _head_answers(self) -> bool:
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=SILENCE / 4).close()
+        except OSError:
+            return False
+        return True
+
+    def _loss(self) -> ExecutorLost:
+        return ExecutorLost(
+            f"`ray`: the head of the cluster, {self._head}, does not answer any more. What is finished stays: start a "
+            "cluster again and give the same command, or leave `ray` out."
+        )
 
     def submit(self, stage: Stage, run: Run, tell: Callable[[float], None]) -> Future:
+        future: Future = Future()
+        if self._lost.is_set():
+            future.set_exception(self._loss())
+            return future
         run = Run(run.path.resolve())
         number = (run.path / store.LOCK).stat().st_ino
         reference = self._work.remote(stage, run, number, *self._arguments)
         self._running.add(reference)
-        future: Future = Future()
         threading.Thread(target=self._watch, args=(reference, stage, run, tell, future), daemon=True).start()
         return future
 
@@ -87,6 +118,9 @@ class Ray:
                 outcome = result.result(timeout=0.5)
                 break
             except TimeoutError:
+                if self._lost.is_set():
+                    outcome = self._loss()
+                    break
                 with suppress(OSError, ValueError):  # there is none yet, or half of one
                     tell(float(_share(stage, run).read_text()))
             except RayError as error:
@@ -94,6 +128,8 @@ class Ray:
                     f"{stage.name} failed: its process or machine was lost, twice ({type(error).__name__}): too little "
                     f"memory for `num_workers` {self.slots}?"
                 )
+                if not self._head_answers():
+                    outcome = self._loss()
                 break
         self._running.discard(reference)
         if isinstance(outcome, Exception):

@@ -29,6 +29,10 @@ class StageError(RuntimeError):
     """A stage failed; its cause is chained. What was finished before it stays."""
 
 
+class ExecutorLost(StageError):
+    """Nobody is left to make stages."""
+
+
 def make(stage: Stage, run: Run, tell: Callable[[float], None]) -> None:
     """Makes a stage beside its place, going on from what a killed process left of the same one, and moves it there.
     Waits while another process works on it, and leaves it alone if that finishes it.
