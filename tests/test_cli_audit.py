@@ -169,9 +169,10 @@ def test_a_run_of_another_version(tmp_path, refused, command):
     base = tmp_path / "models" / "base"
     base.mkdir(parents=True)
     (tmp_path / "audit.yaml").touch()
-    (base / "stage.json").write_text(json.dumps({"versions": {"torch": "2", "transformers": "5"}}))
-    said = refused(command[0], tmp_path, *command[1:])
-    assert "was made by version 0.1 of hf_attn_faith" in said and "with another" in said
+    for named in ({}, {"hf_attn_faith": "0.1.0"}):
+        (base / "stage.json").write_text(json.dumps({"versions": {"torch": "2"} | named}))
+        said = refused(command[0], tmp_path, *command[1:])
+        assert "was made by version 0.1.0 of hf_attn_faith" in said and "with another" in said
 
 
 def test_another_kl_weight_extends_the_run(run, tmp_path, without_figures):

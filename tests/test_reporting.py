@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from hf_attn_faith.analyses.base import Result
 from hf_attn_faith.analyses.comparison import ATTENTION_BINS
 from hf_attn_faith.analyses.protocol import PROTOCOL
+from hf_attn_faith.figures.style import label_points
 from hf_attn_faith.report import build
 from hf_attn_faith.report.tables import markdown
 from hf_attn_faith.run.layout import RECORD, Run
@@ -164,3 +166,19 @@ def test_the_sentences_on_permutation_and_importance(tmp_path):
     rows = [{**facts, "label": label, "tau_mean": tau} for label, tau in (("bad", 0.9), ("all", 0.1))]
     _, importance = said_of(tmp_path, "importance", rows)
     assert "attention with leave-one-out 0.10 (sd 0.50, 25% significant after correction)." in importance
+
+
+def test_labels_of_points_keep_off_each_other():
+    """Those of points that lie on each other are one; what has no room has none."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    x, y = [0, 0.001, 0.5, 0.5], [0, 0, 0.5, 0.9]
+    axes.plot(x, y, "o")
+    label_points(axes, x, y, ["a", "b", "c", "d"])
+    assert [text.get_text() for text in axes.texts] == ["a, b", "c", "d"]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert all(axes.bbox.contains(box.x0, box.y0) for box in boxes)
+    axes.plot(*np.mgrid[0:1:80j, 0:1:80j].reshape(2, -1), ".")
+    label_points(axes, [0.5], [0.5], ["nowhere"])
+    assert len(axes.texts) == 3

@@ -126,30 +126,31 @@ class Heatmap:
             spans = " ".join(
                 f'<span title="{weight:.3f}" style="padding:1px 3px;border-radius:2px;'
                 f'color:{"#fff" if shade > 0.9 else "#000"};background:rgba{(*RGB, round(float(shade), 3))}">'
-                f"{html.escape(_shown(token))}</span>"
+                f"{html.escape(printable(token))}</span>"
                 for token, weight, shade in zip(self.tokens, self.token_attention[name], shades, strict=True)
             )
+            said = html.escape(printable(name))
+            head = f'<th style="text-align:right;vertical-align:top;white-space:nowrap">{said}</th>' if name else ""
             rows.append(
-                f'<tr style="background:#fff"><th style="text-align:right;vertical-align:top;white-space:nowrap">'
-                f'{html.escape(_shown(name))}</th><td style="text-align:left;line-height:1.7">{spans}</td></tr>'
+                f'<tr style="background:#fff">{head}<td style="text-align:left;line-height:1.7">{spans}</td></tr>'
             )
         # A notebook's dark theme colours what has no colour of its own.
         style = "color:#000;background:#fff"
-        caption = f'<caption style="{style}">{html.escape(_shown(self.title))}</caption>' if self.title else ""
+        caption = f'<caption style="{style}">{html.escape(printable(self.title))}</caption>' if self.title else ""
         return f'<table style="{style}">{caption}{"".join(rows)}</table>'
 
     def __str__(self) -> str:
-        columns = [["", *map(_shown, self.tokens)]]
+        columns = [["", *map(printable, self.tokens)]]
         for name, shades in self.shades.items():
             bars = ("█" * round(BAR * shade) for shade in shades)
             cells = (f"{w:.2f} {bar}" for w, bar in zip(self.token_attention[name], bars, strict=True))
-            columns.append([_shown(name), *cells])
+            columns.append([printable(name), *cells])
         widths = [max(map(_width, column)) for column in columns]
         lines = [
             "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in zip(*columns, strict=True)
         ]
-        heading = [_shown(self.title)] if self.title else []
+        heading = [printable(self.title)] if self.title else []
         return "\n".join([*heading, *(lines if any(self.token_attention) else lines[1:])])
 
     def save(self, path: str | Path) -> None:
@@ -164,7 +165,7 @@ def save(heatmaps: Iterable[Heatmap], path: str | Path) -> None:
         raise InputError(f"{path} is neither .svg nor .png: give a path that ends in one of them.")
     heatmaps = list(heatmaps)
     text = "".join(chain.from_iterable([h.title or "", *h.tokens, *h.token_attention] for h in heatmaps))
-    with matplotlib.rc_context(STYLE | {"font.family": fonts(_shown(text))}), warnings.catch_warnings():
+    with matplotlib.rc_context(STYLE | {"font.family": fonts(printable(text))}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # `fonts` has told it
         # The same heatmaps give the same file.
         options = {"metadata": {"Date": None}} if path.suffix == ".svg" else {"dpi": 160}
@@ -251,13 +252,13 @@ def _lines(tokens: list[str]) -> Iterable[tuple[int, list[float]]]:
         yield start, ends
 
 
-def _shown(text: str) -> str:
+def printable(text: str) -> str:
     """Without characters that would move the cursor, break the line or turn the direction of what follows."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _short(name: str, length: int = 24) -> str:
-    name = _shown(name)
+    name = printable(name)
     return name if len(name) <= length else name[: length - 1] + "…"
 
 

@@ -19,6 +19,12 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS = "osD^vP"
 HATCHES = ("", "///", "...", "xx")
 MARKS = "marks"
+MARK = 14  # pixels between points whose marks cover each other
+# Of a point, in points: where its label may stand.
+SIDES = [
+    (7, 0), (-7, 0), (0, 9), (0, -9), (7, 8), (-7, 8), (7, -8), (-7, -8), (7, 14), (-7, 14), (16, 0), (-16, 0), (0, 18),
+    (0, -18),
+]  # fmt: skip
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -84,10 +90,12 @@ def violins(axes: Axes, instances: pd.DataFrame, title: str, column: str = "jsd"
 
 
 def legend_of_labels(figure: Figure, handles: list) -> None:
-    """What stands for which predicted label, beside the panels, where it covers nothing."""
+    """What stands for which predicted label: below the panels, where it covers nothing, and at the left, where a narrow
+    page begins."""
     figure.legend(
-        handles=handles, title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="outside right upper"
-    )
+        handles=handles, title="predicted", frameon=False, fontsize=8, title_fontsize=8, loc="outside lower left",
+        ncols=3,
+    )  # fmt: skip
 
 
 def dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
@@ -115,8 +123,8 @@ def dots(axes: Axes, groups: dict[str, pd.Series]) -> None:
 
 
 def label_points(axes: Axes, x, y, labels: list[str]) -> None:
-    """Writes a label beside each point, on the first side where it overlaps neither another nor a line. The limits of
-    the axes must be final."""
+    """Writes a label beside each point, on the first side where it overlaps no other, no mark and no line. Points that
+    lie on each other share one, and where no side is free there is none. The limits of the axes must be final."""
     lines = [(line, [line.get_path()]) for line in axes.lines if line.get_linestyle() != "None"]
     bars = [(bars, bars.get_paths()) for bars in axes.collections if isinstance(bars, LineCollection)]
     taken = [
@@ -125,19 +133,26 @@ def label_points(axes: Axes, x, y, labels: list[str]) -> None:
         for path in paths
         for point in artist.get_transform().transform_path(path).interpolated(30).vertices
     ]
-    sides = [(7, 0), (-7, 0), (0, 9), (0, -9), (7, 8), (-7, 8), (7, -8), (-7, -8), (16, 0), (-16, 0), (0, 18), (0, -18)]
-    for at_x, at_y, label in zip(x, y, labels, strict=True):
-        for dx, dy in sides:
+    marked = [line.get_xydata() for line in axes.lines if line.get_marker() != "None"]
+    taken += [Bbox([point - 4, point + 4]) for points in marked for point in axes.transData.transform(points)]
+    places = axes.transData.transform(np.column_stack([x, y]))
+    shared: dict[int, list[str]] = {}
+    for number, place in enumerate(places):
+        near = next((other for other in shared if np.hypot(*(places[other] - place)) < MARK), number)
+        shared.setdefault(near, []).append(labels[number])
+    for number, names in shared.items():
+        for dx, dy in SIDES:
             align = "left" if dx > 0 else "right" if dx < 0 else "center"
             text = axes.annotate(
-                label, (at_x, at_y), (dx, dy), textcoords="offset points", ha=align, va="center", fontsize=7.5
-            )
-            box = text.get_window_extent()
-            if box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken):
+                ", ".join(dict.fromkeys(names)), (x[number], y[number]), (dx, dy), textcoords="offset points", ha=align,
+                va="center", fontsize=7.5,
+            )  # fmt: skip
+            box = text.get_window_extent().padded(2)
+            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
                 break
-            if (dx, dy) != sides[-1]:
-                text.remove()
-        taken.append(box)
+            text.remove()
 
 
 def name_marks(line: Line2D, names: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from ..data.markup import remove_markup
 from ..data.tokenizer import text_settings
 from ..divergences import jsd, tvd
 from ..errors import InputError, shortened
-from ..figures.heatmap import by_word, heatmap
+from ..figures.heatmap import by_word, heatmap, printable
 from ..prediction import predict
 from ..run.layout import Run, SavedModel
 from ..specs import ModelSpec
@@ -106,9 +106,10 @@ def compared(text: str, shown: Models) -> str:
         said.append("most weight: " + ", ".join(f"{token} {weight:.2f}" for weight, token in largest))
         if spec.role == "adversary":
             said.append("trained to attend elsewhere: no explanation")
+        name, told = (html.escape(printable(part)) for part in (spec.name, "; ".join(said)))
         # A scale for each: an adversary's 1.00 would pale the base.
-        parts.append(heatmap(tokens, weights, "; ".join(said))._repr_html_())
-    return "".join(f"<div>{part}</div>" for part in parts)
+        parts.append(f"<b>{name}</b> {told}{heatmap(tokens, weights[spec.name])._repr_html_()}")
+    return "".join(f'<div style="margin:0 0 1em">{part}</div>' for part in parts)
 
 
 def _distances(row: dict, base: dict) -> tuple[float, float]:

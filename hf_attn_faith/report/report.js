@@ -78,7 +78,7 @@ function start(data) {
     for (const { name } of members) named[name] = `base and ${name}`;
   }
   select("models", "models", named);
-  if (data.continues) select("view", "tokens", { words: "whole words, the weights of their pieces added", pieces: "pieces of words" });
+  if (data.continues) select("view", "words", { words: "whole (pieces added)", pieces: "in the model's pieces" });
   for (const [name, label] of Object.entries(ranges)) {
     const bounds = ["min", "max"].map((bound) => controls[`${name}_${bound}`] = make("input", {
       type: "number", step: "any", min: 0, name: `${name}_${bound}`, "aria-label": `${label}, ${bound === "min" ? "from" : "to"}`,

@@ -112,11 +112,13 @@ class Run:
         run = cls(Path(path))
         if not run.settings_path.exists():
             raise InputError(f"{path} is no audit: give the `output_dir` of one.")
-        # Which 0.1 did not name.
-        if "hf_attn_faith" not in (run.record("models/base") or {}).get("versions", "hf_attn_faith"):
+        base = run.record("models/base")
+        # 0.1.0 did not name itself at first.
+        version = base["versions"].get("hf_attn_faith", "0.1.0") if base else ""
+        if version.startswith("0.1."):
             raise InputError(
-                f"{path} was made by version 0.1 of hf_attn_faith, and cannot be read by this one: its tables and "
-                "figures stay as they are; give the audit's command again with another `output_dir`."
+                f"{path} was made by version {version} of hf_attn_faith, and cannot be read by this one: its tables "
+                "and figures stay as they are; give the audit's command again with another `output_dir`."
             )
         return run
 
