@@ -129,8 +129,8 @@ class Heatmap:
                 f"{html.escape(printable(token))}</span>"
                 for token, weight, shade in zip(self.tokens, self.token_attention[name], shades, strict=True)
             )
-            said = html.escape(printable(name))
-            head = f'<th style="text-align:right;vertical-align:top;white-space:nowrap">{said}</th>' if name else ""
+            style = "text-align:right;vertical-align:top;white-space:nowrap"
+            head = f'<th style="{style}">{html.escape(printable(name))}</th>' if any(self.token_attention) else ""
             rows.append(
                 f'<tr style="background:#fff">{head}<td style="text-align:left;line-height:1.7">{spans}</td></tr>'
             )
