@@ -147,8 +147,8 @@ def label_points(axes: Axes, x, y, labels: list[str]) -> None:
                 ", ".join(dict.fromkeys(names)), (x[number], y[number]), (dx, dy), textcoords="offset points", ha=align,
                 va="center", fontsize=7.5,
             )  # fmt: skip
-            box = text.get_window_extent().padded(2)
-            inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+            box = text.get_window_extent()
+            inside = axes.bbox.contains(box.x0 - 2, box.y0) and axes.bbox.contains(box.x1 + 2, box.y1)
             if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
