@@ -144,7 +144,7 @@ def table(results: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def drawn(results: pd.DataFrame) -> Figure:
     """Seconds above and peak memory below; those that take longest in colour, beside a line of exponent 1."""
-    figure = Figure(figsize=(10, 7))
+    figure = Figure(figsize=(13, 7))
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, (by, label) in zip(panels.T, (("texts", "texts"), ("length", "tokens a text")), strict=True):
         of_axis = results[results.by == by]
@@ -160,9 +160,13 @@ def drawn(results: pd.DataFrame) -> Figure:
                 )
                 axes.plot(points["size"], points[name] * scale, **look)
             axes.set(xscale="log", yscale="log")
+            axes.set_xticks(of_axis["size"].unique())
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter("")
         sizes = np.array([of_axis["size"].min(), of_axis["size"].max()])
         column[0].plot(sizes, largest.seconds.iloc[0] * sizes / sizes[1], "k--", linewidth=0.8, label="exponent 1")
-        column[0].legend(frameon=False, fontsize=8)
+        column[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         column[1].set_xlabel(label)
     panels[0, 0].set_ylabel("seconds of the CPU")
     panels[1, 0].set_ylabel("peak memory of the process (MB)")
