@@ -159,7 +159,7 @@ def drawn(results: pd.DataFrame) -> Figure:
                     else {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 4, "label": stage}
                 )
                 axes.plot(points["size"], points[name] * scale, **look)
-            axes.set(xscale="log", yscale="log")
+            axes.set(xscale="log", yscale="log" if name == "seconds" else "linear")
             axes.set_xticks(of_axis["size"].unique())
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_formatter("{x:g}")
