@@ -41,7 +41,7 @@ PLAIN: dict[str, dict[State, str]] = {
     },
     UNIQUE: {
         "ruled out": "Do not show this attention as the one reason for a prediction: other models, trained for it, "
-        "attend elsewhere with outputs as close as a retraining's.",
+        "attend elsewhere with outputs as close, within the margin, as a retraining's.",
         "not ruled out": "No other attention was found for these predictions, by models that were trained to find one.",
         "undecided": "It is open whether models can attend elsewhere with outputs as close as a retraining's.",
     },
