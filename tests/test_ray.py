@@ -90,7 +90,7 @@ def test_a_lost_head_is_told_in_a_line_and_the_run_goes_on(finished, tmp_path): 
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run)[:-2], "--ray", cluster.address]
+    command = [sys.executable, "-m", "hf_attn_faith.cli", "audit", *options(run), "--ray", cluster.address]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         while not list((run / "models").glob(".*.unfinished")) and process.poll() is None:
@@ -100,7 +100,7 @@ def test_a_lost_head_is_told_in_a_line_and_the_run_goes_on(finished, tmp_path): 
     finally:
         process.kill()
         cluster.shutdown()
-    assert process.returncode == 1
+    assert process.returncode == 1, said
     assert "Traceback" not in said
     last = said.splitlines()[-1]
     assert "the head of the cluster" in last and last.endswith("give the same command, or leave --ray out.")
