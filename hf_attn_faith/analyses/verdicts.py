@@ -46,13 +46,13 @@ PLAIN: dict[str, dict[State, str]] = {
         "undecided": "It is open whether models can attend elsewhere with outputs as close as a retraining's.",
     },
     PLACE: {
-        "ruled out": "To a model that sees each token alone the weights are worth no more than the same, shuffled.",
+        "ruled out": "To a model that sees each token alone the weights are worth hardly more than the same, shuffled.",
         "not ruled out": "To a model that sees each token alone the weights are worth more than the same, shuffled.",
         "undecided": "It is open whether a model that sees each token alone makes more of them than of them shuffled.",
     },
     EQUAL: {
         "ruled out": "Of the other attention that was found some is worth less than the base's to such a model.",
-        "not ruled out": "The other attention that was found is worth as much as the base's to such a model.",
+        "not ruled out": "The other attention that was found is worth about as much as the base's to such a model.",
         "undecided": "It is open whether the other attention that was found is worth less to such a model.",
     },
 }
@@ -167,7 +167,7 @@ def _judged(reading, quantity, difference, margin, level, ruled_out: bool, not_r
         case "undecided":
             reason = (
                 f"{found}. It may be anything between these bounds, none at all as well as more than the margin "
-                f"{margin:g}, and nothing outside of them."
+                f"{margin:g}."
             )
         case _:
             reason = f"{found}, margin {margin:g}."
@@ -371,7 +371,8 @@ class Verdicts(Analysis):
 def in_short(verdicts: pd.DataFrame) -> str:
     """What the table of verdicts says to whoever shows this attention to people."""
     tested = verdicts[verdicts.state != "not tested"].set_index("reading").state
-    plain = [PLAIN[reading][tested[reading]] for reading in (UNIQUE, NEED) if reading in tested]
+    first = [reading for reading in (UNIQUE, NEED, PLACE) if reading in tested][:2]
+    plain = [PLAIN[reading][tested[reading]] for reading in first]
     return " ".join([*plain, "What is not ruled out is not thereby shown to hold."])
 
 
